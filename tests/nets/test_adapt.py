@@ -17,22 +17,26 @@ from PIL import Image  # noqa: E402
 from xtalgrid_core.chops import dense_window  # noqa: E402
 from xtalgrid_core.comparison import read_comparison  # noqa: E402
 from xtalgrid_core.decision import decide  # noqa: E402
+from xtalgrid_core.dense import chop_means  # noqa: E402
 from xtalgrid_core.errors import ConfigError  # noqa: E402
 from xtalgrid_core.options import DEFAULTS  # noqa: E402
 from xtalgrid_core.outcomes import CLASSES, PRIORITY, SCORED_GROUPS, Group, Outcome  # noqa: E402
 from xtalgrid_core.pooling import FEATURES, Pooling  # noqa: E402
 from xtalgrid_core.weights import PACKAGED, default_models, find_model  # noqa: E402
 from xtalgrid_nets.adapt.candidate import write_candidate  # noqa: E402
+from xtalgrid_nets.adapt.choose import LAST_BLOCK, LEAST, as_it_is, choose  # noqa: E402
 from xtalgrid_nets.adapt.decider import Decider, Wells, called, repooled  # noqa: E402
 from xtalgrid_nets.adapt.fit import LabWell, Remembered, Settings, fit, well_loss  # noqa: E402
 from xtalgrid_nets.adapt.lab import fold_names, read_wells  # noqa: E402
-from xtalgrid_nets.adapt.layer import LayerStep, seen_by, starting_point  # noqa: E402
-from xtalgrid_nets.adapt.run import Plan, adapt  # noqa: E402
-from xtalgrid_nets.adapt.windows import FeatureExtractor, Head, WindowFeatures  # noqa: E402
+from xtalgrid_nets.adapt.layer import StartingNetwork, TailDecider, TailStep, described, starting_point  # noqa: E402
+from xtalgrid_nets.adapt.run import Plan, adapt, judge_nested  # noqa: E402
+from xtalgrid_nets.adapt.tail import Tail  # noqa: E402
+from xtalgrid_nets.adapt.windows import FeatureExtractor, Windows  # noqa: E402
 from xtalgrid_nets.fit.losses import group_log_p  # noqa: E402
 from xtalgrid_nets.judge.scoring import Settings as Scoring  # noqa: E402
 from xtalgrid_nets.judge.scoring import score  # noqa: E402
 from xtalgrid_nets.judge.truth import Truth  # noqa: E402
+from xtalgrid_nets.networks.squeezenet import Fire  # noqa: E402
 from xtalgrid_nets.sets.crops import Segmenter  # noqa: E402
 from xtalgrid_synth import render_well  # noqa: E402
 
@@ -60,35 +64,47 @@ def test_a_wells_loss_follows_the_decision() -> None:
     assert well_loss(found, Group.PRECIPITATE, (4, 2, 2, 1), PLAIN) > 5, "a crystal outranks the precipitate"
 
 
+NO_CELLS = np.zeros((0, 0, 0), np.float16)
+
+
+def layer_of(features: int) -> Tail:
+    """A last layer that says nothing."""
+    head = torch.nn.Conv2d(features, len(CLASSES), 1)
+    for value in head.parameters():
+        torch.nn.init.zeros_(value)
+    return Tail(head)
+
+
 def lab(rng: np.random.Generator, group: Group, shown: int) -> LabWell:
     """A well with 100 windows of 8 features; the first feature is high where there is precipitate of a kind that nobody knew."""
-    features = rng.normal(0, 0.3, (1, len(BOXES), 8))
+    features = rng.normal(0, 0.3, (len(BOXES), 8))
     if group is Group.PRECIPITATE:
-        features[0, rng.choice(len(BOXES), shown, replace=False), 0] += 4
-    return LabWell(WindowFeatures(features.astype(np.float16), BOXES), group)
+        features[rng.choice(len(BOXES), shown, replace=False), 0] += 4
+    return LabWell(Windows(features.astype(np.float16), BOXES, NO_CELLS), group)
 
 
-def group_of(head: Head, windows: WindowFeatures) -> Group:
+def group_of(tail: Tail, windows: Windows) -> Group:
     """The group by the rule that the loss follows."""
     by_group = msgspec.structs.replace(DEFAULTS, rule="group")
-    return decide(head.probabilities(windows), windows.boxes, by_group).outcome.group
+    return decide(tail.probabilities(windows), windows.boxes, by_group).outcome.group
 
 
 def test_it_learns_from_wells_alone_which_windows_show_it_and_forgets_nothing() -> None:
     rng = np.random.default_rng(1)
-    start = Head(np.zeros((len(CLASSES), 8), np.float32), np.zeros(len(CLASSES), np.float32))
-    start.weight[PRIORITY[Outcome.HARVESTABLE], 7] = 3  # knows crystals by the last feature, and nothing of precipitate
-    start.bias[PRIORITY[Outcome.CLEAR]] = 6
+    start = layer_of(8)
+    with torch.no_grad():  # knows crystals by the last feature, and nothing of precipitate
+        start.head.weight[PRIORITY[Outcome.HARVESTABLE], 7] = 3
+        start.head.bias[PRIORITY[Outcome.CLEAR]] = 6
     crystals = rng.normal(0, 0.3, (60, 8)).astype(np.float16)
     crystals[:, 7] += 4
-    remembered = Remembered(crystals, np.zeros(60, np.int64))
+    remembered = Remembered([Windows(crystals, BOXES[:60], NO_CELLS)], [np.zeros(60, np.int64)])
     wells = [lab(rng, group, 15) for group in (Group.PRECIPITATE, Group.CLEAR) for _ in range(20)]
-    head = fit(start, wells, remembered, Settings(steps=150, rate=0.05))
+    tail = fit(start, wells, remembered, Settings(steps=150, rate=0.05, keep=0))
     new = [lab(rng, group, 15) for group in (Group.PRECIPITATE, Group.CLEAR) for _ in range(10)]
     assert [group_of(start, well.windows) for well in new[:10]] == [Group.CLEAR] * 10
-    assert [group_of(head, well.windows) for well in new] == [Group.PRECIPITATE] * 10 + [Group.CLEAR] * 10
-    many = WindowFeatures(np.repeat(crystals[None, :1], len(BOXES), axis=1), BOXES)
-    assert group_of(head, many) is Group.CRYSTAL
+    assert [group_of(tail, well.windows) for well in new] == [Group.PRECIPITATE] * 10 + [Group.CLEAR] * 10
+    many = Windows(np.repeat(crystals[:1], len(BOXES), axis=0), BOXES, NO_CELLS)
+    assert group_of(tail, many) is Group.CRYSTAL
 
 
 def truth(name: str, plate: str = "P1") -> Truth:
@@ -124,18 +140,19 @@ def plate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_what_is_judged_in_the_folds_is_what_the_worker_says(plate: Path, tmp_path: Path) -> None:
     net, _ = starting_point(None, PACKAGED)
-    extractor, head = FeatureExtractor(net, Segmenter(), 2, tmp_path / "seen"), Head.of(net)
+    extractor = FeatureExtractor(net, Segmenter(), tmp_path / "seen")
+    layer, block = Tail(net.head), Tail(net.head, net.features[-1])
     paths = [truth.path for truth in read_wells(plate)][:3]
     answers = score(paths, Scoring(variant="fp32"), tmp_path / "scores", show=False)
     for path in paths:
-        windows = extractor.well(path)
-        maxima = head.probabilities(windows).max(axis=0)
-        assert np.abs(maxima - answers[path].probabilities).max() < 0.03
-        turned = WindowFeatures(windows.features[1:], windows.boxes)
-        same = np.corrcoef(windows.features[0].ravel(), turned.features[0].ravel())[0, 1]
-        assert same > 0.8, "a look at the turned well, turned back, sees the same places"
+        windows = extractor.well(path, with_cells=True)
+        p = layer.probabilities(windows)
+        assert np.abs(p.max(axis=0) - answers[path].probabilities).max() < 0.03
+        assert np.abs(block.probabilities(windows) - p).max() < 0.01, "the cells lead to the same as the windows"
+        rough = block.logits([windows], np.random.default_rng(0)).softmax(dim=1).detach().numpy()
+        assert np.abs(rough - p).mean() < 0.05, "and so does a ninth of them"
         kept = extractor.well(path)  # from disk
-        assert (kept.features == windows.features).all()
+        assert (kept.means == windows.means).all()
         assert kept.boxes == windows.boxes
 
 
@@ -175,24 +192,94 @@ def test_from_scored_wells_to_a_candidate_that_can_be_promoted(plate: Path, tmp_
         assert system.models_in_use() == comparison.candidate
 
 
-def test_the_last_layer_is_a_step_whose_pooling_is_fitted_after_it() -> None:
-    """Wells of an unknown kind of precipitate, as above: the layer learns it, and the pooling reads the new layer."""
+def strange_wells() -> tuple[list[Windows], Wells]:
+    """24 wells on four plates, of an unknown kind of precipitate, as above, or clear; a pooling sees nothing of it."""
     rng = np.random.default_rng(1)
     kinds = [Group.PRECIPITATE, Group.CLEAR] * 12
     windows = [lab(rng, kind, shown=30).windows for kind in kinds]
-    head = Head(np.zeros((len(CLASSES), 8), np.float32), np.zeros(len(CLASSES), np.float32))
     groups = np.array([SCORED_GROUPS.index(kind) for kind in kinds])
     folds = np.array([f"P{number % 4}" for number in range(24)])
-    nothing = np.full((24, 4), np.nan)
-    unseen = Wells(np.zeros((24, FEATURES)), nothing, groups, np.ones(24), folds, np.arange(24))
-    wells = seen_by(head, unseen, windows)
-    start = Decider(Pooling(((0.0,) * FEATURES,) * 4, (0.0,) * 4))
-    none = Remembered(np.zeros((0, 8), np.float16), np.zeros(0, np.int64))
-    step = LayerStep(head, windows, none, Settings(steps=60, rate=0.05))
-    fitted = step(start, wells[:16])
-    assert (called(fitted.probabilities(wells[16:])) == groups[16:]).all(), "of plates that it did not see"
-    before = called(repooled(start, wells[:16], 8.0).probabilities(wells[16:]))
-    assert (before == groups[16:]).sum() < 8, "which the pooling alone cannot learn from what the old layer says"
+    drops = np.array([described(layer_of(8), well) for well in windows])
+    return windows, Wells(drops, np.full((24, 4), np.nan), groups, np.ones(24), folds, np.arange(24))
+
+
+NOTHING = Decider(Pooling(((0.0,) * FEATURES,) * 4, (0.0,) * 4))
+SHORT = Settings(steps=60, rate=0.05)
+
+
+def test_the_last_layer_is_a_step_whose_pooling_is_fitted_after_it() -> None:
+    """The layer learns the strange precipitate, and the pooling reads the new layer."""
+    windows, wells = strange_wells()
+    start = layer_of(8)
+    step = TailStep(lambda lab: start, windows, 24, Remembered(), SHORT)
+    fitted = step(NOTHING, wells[:16])
+    assert (called(fitted.probabilities(wells[16:])) == wells.groups[16:]).all(), "of wells that it did not see"
+    before = called(repooled(NOTHING, wells[:16], 8.0).probabilities(wells[16:]))
+    assert (before == wells.groups[16:]).sum() < 8, "which the pooling alone cannot learn from what the old layer says"
+
+
+def test_of_the_last_block_all_is_fitted_but_its_squeeze_layer() -> None:
+    """Cells whose first channel is high where there is the strange precipitate; a ninth of them is looked at."""
+    rng = np.random.default_rng(0)
+    torch.manual_seed(0)
+    net = torch.nn.Module()
+    net.features, net.head = torch.nn.Sequential(Fire(3, 4, 6)), torch.nn.Conv2d(12, len(CLASSES), 1)
+    boxes = tuple(dense_window(16 * 31, 16 * 31, 48))
+    wells = []
+    for kind in [Group.PRECIPITATE, Group.CLEAR] * 8:
+        cells = np.abs(rng.normal(0, 0.1, (4, 30, 30)))
+        if kind is Group.PRECIPITATE:
+            cells[0, 5:20, 5:20] += 2
+        wells.append(LabWell(Windows(np.zeros((len(boxes), 0), np.float16), boxes, cells.astype(np.float16)), kind))
+    start = Tail(net.head, net.features[0])
+    tail = fit(start, wells, Remembered(), Settings(steps=60, rate=0.02, keep=0))
+    assert [group_of(tail, well.windows) for well in wells] == [well.group for well in wells]
+    assert torch.equal(tail.block.squeeze.weight, start.block.squeeze.weight)
+    tail.put_into(net)
+    with torch.inference_mode():
+        cells = net.head(net.features[0].expanded(torch.from_numpy(wells[0].windows.squeezed).float()[None]))[0]
+    logits = tail.logits([wells[0].windows]).detach().numpy()
+    assert np.abs(chop_means(cells.numpy(), boxes) - logits).max() < 1e-4, (
+        "it is the end of the network that is written"
+    )
+
+
+def test_a_candidate_with_another_last_block_is_scored_as_in_the_folds(
+    plate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("xtalgrid_nets.adapt.layer.patches_of", lambda *_: Remembered())
+    truths = read_wells(plate)[:2]
+    monkeypatch.setitem(LEAST, LAST_BLOCK, 2)
+    network = StartingNetwork(PACKAGED, None, (), tmp_path / "seen")
+    _, (name, step) = network.steps(truths, 2, lambda: None)
+    assert name == LAST_BLOCK
+    net, _ = starting_point(None, PACKAGED)
+    tail = Tail(net.head, net.features[-1])
+    with torch.no_grad():
+        tail.block.expand3x3.weight *= 2
+    entry, _ = find_model(default_models()[1], "classifier", [])
+    assert entry.pooling is not None and entry.possible is not None
+    network.write(
+        tmp_path / "candidate", TailDecider(tail, Decider(entry.pooling), lambda wells: wells), entry.possible, ""
+    )
+    answers = score([truth.path for truth in truths], Scoring(weights=tmp_path / "candidate"), tmp_path, show=False)
+    for truth, windows in zip(truths, step.windows, strict=True):
+        said = answers[truth.path].probabilities
+        assert np.abs(tail.probabilities(windows).max(axis=0) - said).max() < 0.03
+        assert np.abs(Tail(net.head).probabilities(windows).max(axis=0) - said).max() > 0.05, "it did change"
+
+
+def test_folds_within_folds_share_their_fits_and_none_sees_a_well_that_it_was_fitted_to() -> None:
+    """Of four plates each is left out, then each of the three others, then each of the two left: 1 + 4 + 6 + 4 fits."""
+    windows, wells = strange_wells()
+    start = layer_of(8)
+    step = TailStep(lambda lab: start, windows, 24, Remembered(), Settings(steps=1))
+    steps = (("none", as_it_is), ("last layer", step))
+    judge_nested(NOTHING, wells, wells[:0], steps, 5, lambda: None)
+    choose(NOTHING, wells, wells[:0], steps)
+    assert len(step._fits) == 15
+    seen = [(np.frombuffer(fitted, np.int64), well) for fitted, well in step._seen]
+    assert all(well not in fitted for fitted, well in seen)
 
 
 def test_bad_input_is_one_line(plate: Path, tmp_path: Path) -> None:
@@ -201,4 +288,4 @@ def test_bad_input_is_one_line(plate: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such file; give --start"):
         starting_point(tmp_path / "none.pt", PACKAGED)
     with pytest.raises(ConfigError, match="only SqueezeNet"):
-        FeatureExtractor(torch.nn.Linear(3, 3), Segmenter(), 1, tmp_path)
+        FeatureExtractor(torch.nn.Linear(3, 3), Segmenter(), tmp_path)

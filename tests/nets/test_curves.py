@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from xtalgrid_core.pooling import FEATURES, Pooling
+from xtalgrid_nets.adapt.choose import LAST_BLOCK, LAST_LAYER
 from xtalgrid_nets.adapt.curves import curve, table
 from xtalgrid_nets.adapt.decider import Decider, Wells
 from xtalgrid_nets.adapt.simulated import LABS, Look, apply_look, render_lab
@@ -39,7 +40,7 @@ def test_a_lab_s_wells_are_the_same_however_many_and_labelled_by_its_habits(tmp_
     assert {row["source"] for row in rows} == {lab.name}
 
 
-def test_each_well_is_judged_once_at_each_size() -> None:
+def simple_lab() -> tuple[Decider, Wells]:
     """A pooling that says nothing, and a lab whose wells show their group in one feature."""
     rng = np.random.default_rng(0)
     groups = rng.integers(0, 4, 120)
@@ -53,12 +54,32 @@ def test_each_well_is_judged_once_at_each_size() -> None:
         np.array([f"P{well // 12}" for well in range(120)]),
         np.arange(120),
     )
-    start = Decider(Pooling(((0.0,) * FEATURES,) * 4, (0.0,) * 4))
+    return Decider(Pooling(((0.0,) * FEATURES,) * 4, (0.0,) * 4)), wells
+
+
+def test_each_well_is_judged_once_at_each_size() -> None:
+    start, wells = simple_lab()
     points = list(curve("a lab", start, wells, wells))
     assert [(point.scored, point.wells) for point in points] == [(50, 120), (108, 120)]
     (crystals,) = {point.crystals for point in points}
-    assert crystals == (groups == 0).sum()
+    assert crystals == (wells.groups == 0).sum()
     assert points[0].right[0] == crystals, "all are called crystals at one in four"
     assert points[1].right[1] == 120
     assert points[1].log_loss[0] == round(np.log(4), 3)
     assert f"| {crystals} → 120 (" in table(points)[3]
+
+
+def test_a_deeper_step_is_tried_where_wells_are_enough_and_shares_the_parts_of_the_folds() -> None:
+    start, wells = simple_lab()
+    fitted_to = []
+
+    def layer(start: Decider, wells: Wells) -> Decider:
+        fitted_to.append(frozenset(wells.index.tolist()))
+        return start
+
+    def block(start: Decider, wells: Wells) -> Decider:
+        raise AssertionError(f"{len(wells)} wells are too few")
+
+    points = list(curve("a lab", start, wells, wells[:0], ((LAST_LAYER, layer), (LAST_BLOCK, block)), sizes=(500,)))
+    assert [(point.scored, point.wells) for point in points] == [(96, 120)]
+    assert len(set(fitted_to)) == 5 + 10, "without each fifth, and without each two"

@@ -10,7 +10,7 @@ import pytest
 
 from xtalgrid_core.combination import Combination
 from xtalgrid_core.pooling import FEATURES, Pooling
-from xtalgrid_nets.adapt.choose import NONE, STEPS, choose, fold_numbers
+from xtalgrid_nets.adapt.choose import NONE, STEPS, choose, fold_numbers, may_be_chance
 from xtalgrid_nets.adapt.decider import Decider, Wells, called, fit_near, repooled, shifted
 
 CRYSTAL, PRECIPITATE, OTHER, CLEAR = range(4)
@@ -56,6 +56,17 @@ def test_the_fit_is_that_of_scikit_learn() -> None:
     theirs = linear.LogisticRegression(C=1 / 8, max_iter=5000, tol=1e-8).fit(scaled, wells.groups)
     ours = repooled(nothing, wells, strength=8.0).probabilities(wells)
     assert np.abs(ours - theirs.predict_proba(scaled)).max() < 0.02, "they differ in the prior of the intercepts alone"
+
+
+@pytest.mark.parametrize("second", [False, True])
+def test_crystals_can_be_made_less_likely_after_the_fit(second: bool) -> None:
+    wells = drawn(100, second=second)
+    start = Decider(pooling(), Combination(2.0, 0.5, (0.0,) * 4) if second else None)
+    odds = [
+        p[:, CRYSTAL] / (1 - p[:, CRYSTAL])
+        for p in (repooled(start, wells, 8.0, fewer_crystals=by).probabilities(wells) for by in (0.0, 1.0))
+    ]
+    assert np.log(odds[0] / odds[1]) == pytest.approx(1.0, abs=1e-3)
 
 
 def test_a_second_opinion_that_is_right_is_trusted_more() -> None:
@@ -107,6 +118,29 @@ def test_a_habit_is_learnt_from_150_wells_and_shows_on_other_plates() -> None:
     chosen = choose(start, habit(drawn(150, spread=6)), sharp(drawn(300, seed=2, spread=6)))
     assert chosen.name != NONE
     assert right(chosen.decider, others) > right(start, others) + 20
+
+
+@pytest.mark.parametrize(
+    ("gained", "lost", "why"),
+    [
+        ((2, 2, 2), (0, 0, 0), ""),
+        ((2, 2, 2), (1, 1, 0), "6 wells gained and 2 lost may be chance"),
+        ((1, 1, 1), (0, 0, 0), "3 wells gained and 0 lost may be chance"),
+        ((6, 0, 0), (0, 0, 0), "all that is gained, 6 wells, is gained in one fold"),
+        ((12, 1, 0), (0, 0, 2), "all that is gained, 11 wells, is gained in one fold"),
+        ((8, 1, 1), (0, 0, 1), ""),
+    ],
+)
+def test_a_gain_must_be_beyond_chance_and_not_of_one_plate(
+    gained: tuple[int, ...], lost: tuple[int, ...], why: str
+) -> None:
+    """Three plates of 20 wells, of which some are right only after a step, and some only before it."""
+    before, after = np.zeros((2, 3, 20), bool)
+    for plate in range(3):
+        after[plate, : gained[plate]] = True
+        before[plate, 20 - lost[plate] :] = True
+    plates = np.repeat(["P1", "P2", "P3"], 20)
+    assert may_be_chance(before.ravel(), after.ravel(), plates) == why
 
 
 def test_what_loses_crystals_elsewhere_is_not_chosen() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -18,12 +19,15 @@ from xtalgrid_core.files import write_atomically
 from xtalgrid_synth.evaluation_plates import VALIDATION_PLATES, render_evaluation_plates
 
 from ..judge.truth import Truth, rendered_plates
-from .choose import choose, fold_numbers, log_loss
-from .decider import CRYSTAL, Array, Bools, Decider, Groups, Wells, called
+from .choose import INNER_FOLDS, STEPS, choose, in_parts, log_loss, offered
+from .decider import CRYSTAL, Array, Bools, Decider, Groups, Step, Wells, called
 from .lab import COLUMN_IN_NAME, fold_names, read_wells
 from .run import OUTER_FOLDS, REMEMBERED_PLATES, Bar, in_use
 from .seen import Eyes, see_all
 from .simulated import LABS, render_lab
+
+if TYPE_CHECKING:
+    from .layer import StartingNetwork
 
 SIZES = (50, 150, 500, 2000)
 
@@ -55,6 +59,8 @@ def learning_curves(
     jobs: int,
     bar: Bar,
     remember_wells: int = 30,
+    last_layer: bool = False,
+    sizes: Sequence[int] = SIZES,
 ) -> list[Point]:
     """Measure the curves, and write ``adaptation.md`` and ``adaptation.json`` to `out`.
 
@@ -70,20 +76,36 @@ def learning_curves(
         Number of wells to render of each simulated lab.
     current
         Folder of the weights to adapt.
+    last_layer
+        Try the steps of `--last-layer` too.
+    sizes
+        Numbers of scored wells; all that the other folds have is one more.
     """
     start, eyes, _ = in_use(current, None, out / "seen", jobs)
     folder = out / "remembered"
     render_evaluation_plates(folder, REMEMBERED_PLATES, remember_wells, jobs, VALIDATION_PLATES)
-    remembered = _see(eyes, rendered_plates(folder), None, "wells to remember", bar)
+    recalled = rendered_plates(folder)
+    network = _network(current, out / "features") if last_layer else None
     points: list[Point] = []
+
+    def measure(name: str, truths: Sequence[Truth], folds: Sequence[str]) -> None:
+        own, wells = _see(eyes, truths, folds, name, bar)
+        again, remembered = _see(
+            eyes, recalled, [truth.plate for truth in recalled], "wells to remember", bar, len(own)
+        )
+        deeper: Sequence[tuple[str, Step]] = ()
+        if network is not None:
+            with bar("features", len(own) + len(again)) as advance:
+                deeper = network.steps([*own, *again], len(own), advance)
+        points.extend(curve(name, start, wells, remembered, deeper, sizes))
+
     for place in real:
         truths = read_wells(place, only)
-        seen = _see(eyes, truths, fold_names(truths, "auto", COLUMN_IN_NAME), place.name, bar)
-        points += curve(", ".join(sorted({t.source for t in truths})), start, seen, remembered)
+        names = ", ".join(sorted({t.source for t in truths}))
+        measure(names, truths, fold_names(truths, "auto", COLUMN_IN_NAME))
     for lab in LABS if wells else ():
         truths = read_wells(render_lab(lab, out / "labs", wells))
-        seen = _see(eyes, truths, [truth.plate for truth in truths], lab.name, bar)
-        points += curve(lab.name, start, seen, remembered)
+        measure(lab.name, truths, [truth.plate for truth in truths])
     write_atomically(out / "adaptation.json", msgspec.json.format(msgspec.json.encode(points), indent=1) + b"\n")
     write_atomically(out / "adaptation.md", ("\n".join(table(points)) + "\n").encode())
     return points
@@ -120,26 +142,47 @@ def table(points: Sequence[Point]) -> list[str]:
     return markdown.table(head, rows)
 
 
-def _see(eyes: Eyes, truths: Sequence[Truth], folds: Sequence[str] | None, what: str, bar: Bar) -> Wells:
-    names = folds or [truth.plate for truth in truths]
-    by_path = dict(zip([truth.path for truth in truths], names, strict=True))
+def _network(current: Path, keep: Path) -> StartingNetwork:
+    from .layer import StartingNetwork  # needs torch
+
+    return StartingNetwork(current, None, (), keep)
+
+
+def _see(
+    eyes: Eyes, truths: Sequence[Truth], folds: Sequence[str], what: str, bar: Bar, first: int = 0
+) -> tuple[list[Truth], Wells]:
+    by_path = dict(zip([truth.path for truth in truths], folds, strict=True))
     with bar(what, len(truths)) as advance:
-        return see_all(eyes, truths, by_path, advance)[1]
+        return see_all(eyes, truths, by_path, advance, first)[:2]
 
 
-def curve(lab: str, start: Decider, wells: Wells, remembered: Wells) -> Iterator[Point]:
-    """Judge each well once for each of `SIZES`, and with all others, by a procedure that saw so many of the others."""
-    outer = fold_numbers(wells, OUTER_FOLDS)
-    least = min(int((outer != fold).sum()) for fold in np.unique(outer))
+def curve(
+    lab: str,
+    start: Decider,
+    wells: Wells,
+    remembered: Wells,
+    deeper: Sequence[tuple[str, Step]] = (),
+    sizes: Sequence[int] = SIZES,
+) -> Iterator[Point]:
+    """Judge each well once for each of `sizes`, and with all others, by a procedure that saw so many of the others.
+
+    `deeper` are further steps to choose from.
+    """
+    parts = in_parts(wells, INNER_FOLDS if deeper else OUTER_FOLDS)
+    folds = np.unique(parts.folds)
+    least = min(int((parts.folds != fold).sum()) for fold in folds)
     sure = wells.weight >= 1
     before = start.probabilities(wells)
-    for size in [*(size for size in SIZES if size < least), least]:
-        after, steps = before.copy(), []
-        for fold in np.unique(outer):
-            chosen = choose(start, _drawn(wells[outer != fold], size, int(fold)), remembered)
-            after[outer == fold] = chosen.decider.probabilities(wells[outer == fold])
-            steps.append(chosen.name)
-        yield _point(lab, size, wells.groups[sure], (before[sure], after[sure]), steps)
+    for size in [*(size for size in sizes if size < least), least]:
+        steps = offered((*STEPS, *deeper), size)
+        after, taken = before.copy(), []
+        for fold in folds:
+            here = parts.folds == fold
+            scored = parts[~here] if size == least else _drawn(wells[~here], size, int(fold))
+            chosen = choose(start, scored, remembered, steps)
+            after[here] = chosen.decider.probabilities(wells[here])
+            taken.append(chosen.name)
+        yield _point(lab, size, wells.groups[sure], (before[sure], after[sure]), taken)
 
 
 def _drawn(wells: Wells, size: int, seed: int) -> Wells:

@@ -136,7 +136,9 @@ def shifted(start: Decider, wells: Wells, strength: float = 1.0) -> Decider:
     return replace(start, combination=combination)
 
 
-def repooled(start: Decider, wells: Wells, strength: float, scale: Array | None = None) -> Decider:
+def repooled(
+    start: Decider, wells: Wells, strength: float, scale: Array | None = None, fewer_crystals: float = 0.0
+) -> Decider:
     """Fit all weights of the pooling, each near its present one.
 
     Parameters
@@ -145,6 +147,8 @@ def repooled(start: Decider, wells: Wells, strength: float, scale: Array | None 
         Of the prior: the precision of a weight of a feature of standard deviation 1.
     scale
         Standard deviations of the features, ``(FEATURES,)``; default: those of these wells.
+    fewer_crystals
+        By how much crystals are made less likely after the fit, in the logarithm of their odds.
     """
     seen = wells[wells.has_drop]
     deviation = seen.drops.std(axis=0) + 1e-3 if scale is None else scale
@@ -159,13 +163,9 @@ def repooled(start: Decider, wells: Wells, strength: float, scale: Array | None 
     precision = np.tile([strength] * FEATURES + [min(strength, 1.0)], GROUPS)
     moved = fit_near(offset, design, seen.groups, seen.weight, precision).reshape(GROUPS, FEATURES + 1)
     weights = moved[:, :-1] / deviation
-    return replace(
-        start,
-        pooling=_pooling(
-            np.array(start.pooling.weights) + weights,
-            np.array(start.pooling.intercepts) + moved[:, -1] - weights @ mean,
-        ),
-    )
+    intercepts = np.array(start.pooling.intercepts) + moved[:, -1] - weights @ mean
+    intercepts[CRYSTAL] -= fewer_crystals / power if power else 0.0
+    return replace(start, pooling=_pooling(np.array(start.pooling.weights) + weights, intercepts))
 
 
 def fit_near(offset: Array, design: Array, groups: Groups, weight: Array, precision: Array, steps: int = 50) -> Array:

@@ -1,8 +1,9 @@
-"""The last layer as a further step: it is fitted to the lab's wells, and the pooling refitted after it.
+"""The end of the network as further steps: it is fitted to the lab's wells, and the pooling refitted after it.
 
-A layer that changes leaves the pooling behind, which was fitted to the old one: every crystal gets a little lower, and
-fewer are found. So the pooling is fitted anew near its present one, to what layers say that did not see the well, since
-a layer is too sure of the wells it was fitted to.
+The last layer comes first, and where wells are many the last block, which starts from the layer fitted to the same
+wells. A layer that changes leaves the pooling behind, which was fitted to the old one: every crystal gets a little
+lower, and fewer are found. So the pooling is fitted anew near its present one, to what layers say that did not see the
+well, since a layer is too sure of the wells it was fitted to.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from torch import nn
 
 from xtalgrid_core.decision import mean_coverage
 from xtalgrid_core.errors import ConfigError, ImageError
+from xtalgrid_core.images import Pixels
 from xtalgrid_core.outcomes import SCORED_GROUPS
 from xtalgrid_core.pooling import FEATURES, features
 from xtalgrid_core.possible import PossibleGroups
@@ -26,14 +29,16 @@ from xtalgrid_core.weights import default_models, find_model
 from ..data import outcome_of, sample_well
 from ..export import export_classifier
 from ..judge.truth import Truth
+from ..networks.squeezenet import Fire
 from ..sets.crops import Segmenter
 from ..sets.reading import ChopSet
 from ..states import from_onnx, load_trained, save_trained
 from .candidate import write_candidate
-from .choose import fold_numbers
+from .choose import LAST_BLOCK, LAST_LAYER, LEAST
 from .decider import Array, Decider, Decides, Wells, repooled
-from .fit import LabWell, Remembered, Settings, fit
-from .windows import FeatureExtractor, Head, WindowFeatures
+from .fit import LabWell, Remembered, Settings, crystal_shift, fit
+from .tail import Tail
+from .windows import FeatureExtractor, Windows
 
 REMEMBER_SEED = 40_000_000
 """First seed of the wells rendered to be remembered; no test plate and no default training set uses it."""
@@ -41,78 +46,96 @@ REMEMBER_SEED = 40_000_000
 PATCHES_PER_WELL = 4
 WELLS_OF_PATCHES = 60
 
-CROSSED = 3
-"""Layers that are fitted to some of the wells each, to see what a layer says of wells that it did not see."""
+BLOCK_SETTINGS = Settings(steps=80, rate=1e-3, wells=16, patches=12)
 
 STRENGTH = 8.0
 """Of the prior of the pooling that is refitted."""
 
 
 @dataclass(frozen=True, slots=True)
-class LayerDecider:
-    """A last layer, and what decides after it."""
+class TailDecider:
+    """The end of a network, what decides after it, and how wells are seen through it."""
 
-    head: Head
+    tail: Tail
     after: Decider
-    windows: Sequence[WindowFeatures]
+    see: Callable[[Wells], Wells]
 
     def probabilities(self, wells: Wells) -> Array:
         """Return the probabilities of `SCORED_GROUPS`, ``(N, 4)``, of wells whose windows are known."""
-        return self.after.probabilities(seen_by(self.head, wells, self.windows))
+        return self.after.probabilities(self.see(wells))
 
 
 @dataclass(frozen=True, slots=True)
-class LayerStep:
-    """Fits the last layer, then the pooling; see `choose.STEPS`.
+class TailStep:
+    """Fits the end of the network, then the pooling; see `choose.STEPS`.
 
-    `windows` are those of all wells, by `Wells.index`; `patches` keep the layer from forgetting, as the wells to
-    remember do.
+    A fit to the same wells is made once, and a well is looked at once through each: the folds that choose, and those
+    that judge the choice, ask for many of them again.
+
+    Attributes
+    ----------
+    start
+        Gives the end to start from when fitting to wells; it must not have seen any others of the lab.
+    windows
+        Those of all wells, by `Wells.index`.
+    own
+        Number of the lab's wells. Those after them keep the pooling from forgetting, and the tail is not fitted to
+        them.
+    remembered
+        Patches that keep the tail from forgetting.
     """
 
-    head: Head
-    windows: Sequence[WindowFeatures]
-    patches: Remembered
+    start: Callable[[Wells], Tail]
+    windows: Sequence[Windows]
+    own: int
+    remembered: Remembered
     settings: Settings = field(default_factory=Settings)
+    _fits: dict[bytes, Tail] = field(default_factory=dict)
+    _seen: dict[tuple[bytes, int], Array] = field(default_factory=dict)
 
-    def __call__(self, start: Decider, wells: Wells) -> LayerDecider:
-        """Fit near `start` to wells."""
-        folds = fold_numbers(wells, CROSSED)
-        drops = np.empty_like(wells.drops)
-        for fold in np.unique(folds):
-            here = folds == fold
-            head = self._fit(wells[~here])
-            drops[here] = seen_by(head, wells[here], self.windows).drops
-        head = self._fit(wells)
+    def __call__(self, start: Decider, wells: Wells) -> TailDecider:
+        """Fit near `start` to wells.
+
+        The pooling is fitted to what tails say that saw no well of the same fold.
+        """
+        own = wells.index < self.own
+        lab, drops = wells[own], wells.drops.copy()
+        drops[~own] = self.seen(lab, wells[~own]).drops
+        for fold in np.unique(lab.folds):
+            here = own & (wells.folds == fold)
+            drops[here] = self.seen(lab[lab.folds != fold], wells[here]).drops
         decider = repooled(start, replace(wells, drops=drops), STRENGTH)
-        return LayerDecider(head, decider, self.windows)
+        return TailDecider(self.fitted(lab), decider, partial(self.seen, lab))
 
-    def _fit(self, wells: Wells) -> Head:
-        lab = [
-            LabWell(self.windows[index], SCORED_GROUPS[group], weight)
-            for index, group, weight in zip(wells.index, wells.groups, wells.weight, strict=True)
-        ]
-        return fit(self.head, lab, self.patches, self.settings)
+    def fitted(self, lab: Wells) -> Tail:
+        """Return the tail that is fitted to wells of the lab."""
+        key = lab.index.tobytes()
+        if key not in self._fits:
+            wells = [
+                LabWell(self.windows[index], SCORED_GROUPS[group], weight)
+                for index, group, weight in zip(lab.index, lab.groups, lab.weight, strict=True)
+            ]
+            self._fits[key] = fit(self.start(lab), wells, self.remembered, self.settings)
+        return self._fits[key]
+
+    def seen(self, lab: Wells, wells: Wells) -> Wells:
+        """Return wells as they are seen through the tail that is fitted to wells of the lab."""
+        tail, key = self.fitted(lab), lab.index.tobytes()
+        for index in wells.index:
+            if (key, index) not in self._seen:
+                self._seen[key, index] = described(tail, self.windows[index])
+        return replace(wells, drops=np.array([self._seen[key, index] for index in wells.index]).reshape(-1, FEATURES))
 
 
-def seen_by(head: Head, wells: Wells, windows: Sequence[WindowFeatures]) -> Wells:
-    """Return wells as they are seen through a last layer."""
-    drops = np.full((len(wells), FEATURES), np.nan)
-    for row, index in enumerate(wells.index):
-        well = windows[index]
-        if well.boxes:
-            drops[row] = features(head.probabilities(well), mean_coverage(well.boxes))
-    return replace(wells, drops=drops)
+def described(tail: Tail, windows: Windows) -> Array:
+    """Return the `pooling.features` of a well, ``(FEATURES,)``; NaN without a drop."""
+    if not windows.boxes:
+        return np.full(FEATURES, np.nan)
+    return features(tail.probabilities(windows), mean_coverage(windows.boxes))
 
 
-def prepare(
-    current: Path,
-    start: Path | None,
-    truths: Sequence[Truth],
-    remember: Sequence[Path],
-    keep: Path,
-    advance: Callable[[], object],
-) -> tuple[LayerStep, Callable[[Path, Decides, PossibleGroups, str], None]]:
-    """Run all wells through the features once; return the step, and what writes its candidate.
+class StartingNetwork:
+    """The network to start from, and the patches that it must not forget.
 
     Parameters
     ----------
@@ -120,26 +143,60 @@ def prepare(
         Folder of the weights in use.
     start
         See `starting_point`.
-    truths
-        The wells of all `Wells.index`, in this order.
     remember
         Training sets whose patches are remembered; if empty, wells are rendered.
     keep
-        Folder for the features.
-    advance
-        Called after each well.
+        Folder for what the fixed part of the network makes of wells.
     """
-    net, name = starting_point(start, current)
-    extractor = FeatureExtractor(net, Segmenter(current), 1, keep)
-    windows = []
-    for truth in truths:
-        try:
-            windows.append(extractor.well(truth.path, truth.pixel_size_um))
-        except (ImageError, OSError) as error:
-            raise ConfigError(f"{truth.path}: {error}; it could be read a moment ago: run the same again") from error
-        advance()
-    step = LayerStep(Head.of(net), windows, patches_of(extractor, remember))
-    return step, partial(_write, current, net, name)
+
+    def __init__(self, current: Path, start: Path | None, remember: Sequence[Path], keep: Path) -> None:
+        self._current = current
+        self._net, self._name = starting_point(start, current)
+        self._extractor = FeatureExtractor(self._net, Segmenter(current), keep)
+        self._tail = Tail(self._net.head)  # type: ignore[arg-type]
+        self._remembered = patches_of(self._tail, self._extractor, remember)
+
+    def steps(
+        self, truths: Sequence[Truth], own: int, advance: Callable[[], object]
+    ) -> tuple[tuple[str, TailStep], ...]:
+        """Run all wells through the fixed part of the network once, and return the steps; see `choose.STEPS`.
+
+        Parameters
+        ----------
+        truths
+            The wells of all `Wells.index`, in this order.
+        own
+            Number of those that are the lab's.
+        advance
+            Called after each well.
+        """
+        windows, has_block = [], own >= LEAST[LAST_BLOCK]
+        for truth in truths:
+            try:
+                windows.append(self._extractor.well(truth.path, truth.pixel_size_um, has_block))
+            except (ImageError, OSError) as error:
+                raise ConfigError(
+                    f"{truth.path}: {error}; it could be read a moment ago: run the same again"
+                ) from error
+            advance()
+        layer = TailStep(lambda lab: self._tail, windows, own, self._remembered)
+        if not has_block:
+            return ((LAST_LAYER, layer),)
+        block: Fire = self._net.features[-1]  # type: ignore[index,assignment]
+        deeper = TailStep(
+            lambda lab: Tail(layer.fitted(lab).head, block), windows, own, self._remembered, BLOCK_SETTINGS
+        )
+        return (LAST_LAYER, layer), (LAST_BLOCK, deeper)
+
+    def write(self, out: Path, decider: Decides, possible: PossibleGroups, second: str) -> None:
+        """Write a candidate (`candidate.write_candidate`) whose network has a new end."""
+        assert isinstance(decider, TailDecider)
+        decider.tail.put_into(self._net)
+        out.mkdir(parents=True, exist_ok=True)
+        save_trained(out / "classifier.pt", self._net, self._name, {})
+        export_classifier(self._net, out / "classifier.onnx", dense=True)
+        network = (out / "classifier.onnx").read_bytes()
+        write_candidate(out, self._current, decider.after, possible, second, network)
 
 
 def starting_point(start: Path | None, current: Path) -> tuple[nn.Module, str]:
@@ -164,9 +221,15 @@ def starting_point(start: Path | None, current: Path) -> tuple[nn.Module, str]:
     return net, str(record["network"])
 
 
-def patches_of(extractor: FeatureExtractor, sets: Sequence[Path], seed: int = 0) -> Remembered:
-    """Collect labelled windows of `WELLS_OF_PATCHES` wells, from training sets with patches or rendered now."""
-    features, labels = [], []
+def patches_of(tail: Tail, extractor: FeatureExtractor, sets: Sequence[Path], seed: int = 0) -> Remembered:
+    """Collect patches of `WELLS_OF_PATCHES` wells, from training sets with patches or rendered now."""
+    patches: list[Windows] = []
+    labels: list[npt.NDArray[np.int64]] = []
+
+    def add(pixels: Pixels, known: npt.NDArray[np.uint8]) -> None:
+        patches.extend(extractor.patch(patch) for patch in pixels)
+        labels.extend(one.ravel().astype(np.int64) for one in known)
+
     if sets:
         chops = ChopSet(sets)
         train, _ = chops.split(chops.patch_wells)
@@ -176,26 +239,10 @@ def patches_of(extractor: FeatureExtractor, sets: Sequence[Path], seed: int = 0)
         chosen = np.sort(rng.choice(train, min(PATCHES_PER_WELL * WELLS_OF_PATCHES, len(train)), replace=False))
         for part in np.array_split(chosen, WELLS_OF_PATCHES):
             if len(part):
-                seen, known = extractor.patches(chops.take_patches(part), chops.patch_labels[part])
-                features.append(seen)
-                labels.append(known)
+                add(chops.take_patches(part), chops.patch_labels[part])
     else:
         for well in range(REMEMBER_SEED, REMEMBER_SEED + WELLS_OF_PATCHES):
-            patches = sample_well(outcome_of(well), well, n_chops=0, n_patches=PATCHES_PER_WELL).patches
-            assert patches is not None
-            seen, known = extractor.patches(*patches)
-            features.append(seen)
-            labels.append(known)
-    return Remembered(np.concatenate(features), np.concatenate(labels))
-
-
-def _write(
-    current: Path, net: nn.Module, name: str, out: Path, decider: Decides, possible: PossibleGroups, second: str
-) -> None:
-    """Write a candidate (`candidate.write_candidate`) with the network's new last layer."""
-    assert isinstance(decider, LayerDecider)
-    decider.head.put_into(net)
-    save_trained(out / "classifier.pt", net, name, {})
-    export_classifier(net, out / "classifier.onnx", dense=True)
-    network = (out / "classifier.onnx").read_bytes()
-    write_candidate(out, current, decider.after, possible, second, network)
+            rendered = sample_well(outcome_of(well), well, n_chops=0, n_patches=PATCHES_PER_WELL).patches
+            assert rendered is not None
+            add(*rendered)
+    return Remembered(patches, labels, crystal_shift(tail, patches, labels))

@@ -32,7 +32,7 @@ from xtalgrid_synth.evaluation_plates import VALIDATION_PLATES, render_evaluatio
 from ..judge.possible import fit_possible
 from ..judge.truth import Truth, rendered_plates
 from . import candidate
-from .choose import NONE, STEPS, Chosen, choose, fold_numbers, halves, source
+from .choose import INNER_FOLDS, NONE, STEPS, Chosen, choose, halves, in_parts, source
 from .decider import Array, Decider, Decides, Groups, Step, Wells, called
 from .lab import COLUMN_IN_NAME, fold_names, read_wells
 from .seen import Eyes, see_all
@@ -44,6 +44,7 @@ REMEMBERED_PLATES = range(4, 8)
 """Those whose wells are remembered: the others."""
 
 OUTER_FOLDS = 10
+"""That judge; with steps that fit the network `INNER_FOLDS`, because folds within folds then share their fits."""
 
 Writer = Callable[[Decides, PossibleGroups, str], None]
 
@@ -115,9 +116,10 @@ def adapt(plan: Plan, bar: Bar) -> Adapted:
     if not truths:
         raise ConfigError(f"{plan.wells}: no image can be read; the first error: {next(iter(failed.values()))}")
     recalled, remembered = _remembered(plan, eyes, len(truths), bar)
-    steps, network = _steps(plan, [*truths, *recalled], bar)
-    with bar("folds", min(OUTER_FOLDS, len(set(wells.folds))) + 1) as advance:
-        nested = judge_nested(start, wells, remembered, steps, advance)
+    steps, network = _steps(plan, [*truths, *recalled], len(truths), bar)
+    outer = INNER_FOLDS if plan.last_layer else OUTER_FOLDS
+    with bar("folds", min(outer, len(set(wells.folds))) + 1) as advance:
+        nested = judge_nested(start, wells, remembered, steps, outer, advance)
         chosen = choose(start, wells, remembered, steps)
         advance()
     before = called(start.probabilities(wells))
@@ -153,19 +155,20 @@ def judge_nested(
     wells: Wells,
     remembered: Wells,
     steps: Sequence[tuple[str, Step]],
+    most: int,
     advance: Callable[[], object],
 ) -> Nested:
-    """Judge each well by a step that was chosen and fitted without its fold."""
-    outer = fold_numbers(wells, OUTER_FOLDS)
+    """Judge each well by a step that was chosen and fitted without its fold, of which there are at most `most`."""
+    wells = in_parts(wells, most)
     p = np.empty((len(wells), len(SCORED_GROUPS)))
     taken = []
-    for fold in np.unique(outer):
-        here = outer == fold
+    for fold in np.unique(wells.folds):
+        here = wells.folds == fold
         chosen = choose(start, wells[~here], remembered, steps)
         p[here] = chosen.decider.probabilities(wells[here])
         taken.append(chosen.name)
         advance()
-    return Nested(p, outer, tuple(taken))
+    return Nested(p, wells.folds.astype(np.int64), tuple(taken))
 
 
 def in_use(current: Path, second_opinion: Path | None, keep: Path, jobs: int) -> tuple[Decider, Eyes, str]:
@@ -228,17 +231,15 @@ def _remembered(plan: Plan, eyes: Eyes, first: int, bar: Bar) -> tuple[list[Trut
         return see_all(eyes, truths, {truth.path: truth.plate for truth in truths}, advance, first)[:2]
 
 
-def _steps(plan: Plan, truths: Sequence[Truth], bar: Bar) -> tuple[Sequence[tuple[str, Step]], Writer]:
+def _steps(plan: Plan, truths: Sequence[Truth], own: int, bar: Bar) -> tuple[Sequence[tuple[str, Step]], Writer]:
     """Return the steps to choose from, and what writes a candidate of the last one, if that is the last layer."""
     if not plan.last_layer:
         return STEPS, _nothing_to_write
     from . import layer  # needs torch
 
+    network = layer.StartingNetwork(plan.current, plan.start, plan.remember, plan.out / "work" / "features")
     with bar("features", len(truths)) as advance:
-        step, write = layer.prepare(
-            plan.current, plan.start, truths, plan.remember, plan.out / "work" / "features", advance
-        )
-    return (*STEPS, ("last layer", step)), partial(write, plan.out)
+        return (*STEPS, *network.steps(truths, own, advance)), partial(network.write, plan.out)
 
 
 def _nothing_to_write(decider: Decides, possible: PossibleGroups, second: str) -> None:

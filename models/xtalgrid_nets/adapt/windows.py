@@ -1,4 +1,4 @@
-"""Represent wells as the last layer sees them: the mean features of every window that the worker scores."""
+"""Represent wells as the end of SqueezeNet takes them in, which alone is fitted: what comes before is computed once."""
 
 from __future__ import annotations
 
@@ -6,18 +6,16 @@ import hashlib
 import io
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from xtalgrid_core.chops import CHOP, Box, cut, dense_length
+from xtalgrid_core.chops import CELLS, CHOP, STRIDE, Box, cut, dense_length, dense_window
 from xtalgrid_core.decision import chops_needed
-from xtalgrid_core.dense import chop_means, softmax
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.files import replacing
 from xtalgrid_core.images import Pixels, WellImage
@@ -25,46 +23,54 @@ from xtalgrid_core.options import DEFAULTS
 from xtalgrid_scoring.drop import WellDrop, cut_out
 from xtalgrid_scoring.networks import Network, load_network
 
-from ..fit.augment import exposed
-from ..fit.batches import images_first
-from ..fit.losses import WINDOW_CELLS, WINDOW_STEP
+from ..fit.losses import WINDOW_STEP
+from ..networks.squeezenet import Fire
 from ..sets.crops import Segmenter
-from ..sets.format import NO_LABEL
 
 Half = npt.NDArray[np.float16]
-Float = npt.NDArray[np.float32]
+Labels = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class WindowFeatures:
-    """The windows of one well's drop.
+class Windows:
+    """The windows of one well's drop, or of a patch.
 
-    `features` is ``(V, N, C)``: V versions of the well (see `FeatureExtractor`), N windows, C features. N is 0 if there
-    is no drop.
+    Attributes
+    ----------
+    means
+        ``(N, C)``: the mean features of N windows, which the last layer takes in; N is 0 if there is no drop.
+    boxes
+        The N windows.
+    squeezed
+        ``(S, h, w)``: what the last block's expand layers take in, a cell every 16 pixels; empty where only the last
+        layer is fitted.
     """
 
-    features: Half
+    means: Half
     boxes: tuple[Box, ...]
+    squeezed: Half
 
     @property
     def needed(self) -> tuple[int, ...]:
         """Return the number of windows that must agree on each group, by the worker's rule."""
         return chops_needed(self.boxes, DEFAULTS.support)
 
+    def __getitem__(self, rows: Sequence[int]) -> Windows:
+        """Return some of the windows."""
+        return Windows(self.means[rows], tuple(self.boxes[row] for row in rows), self.squeezed)
+
 
 class FeatureExtractor:
-    """The fixed part of the networks while a last layer is fitted: the segmenter and the features.
+    """What is fixed while the end of the network is fitted: the segmenter, and the layers before.
 
     Parameters
     ----------
     net
-        A network with `features` at a stride of 16 and a 1×1 convolution `head` (SqueezeNet 1.0 or 1.1).
+        A network of SqueezeNet's blocks, `features` at a stride of 16, with a 1×1 convolution `head`.
     segmenter
         Finds the drop.
-    versions
-        Number of versions of each well: the image itself, then rotated copies with different lighting.
     keep
-        Folder in which features are stored, so that a run that was killed continues and folds cost nothing.
+        Folder in which what the squeeze layer gives is stored, so that a run that was killed continues.
 
     Raises
     ------
@@ -72,22 +78,23 @@ class FeatureExtractor:
         If the network is of another kind.
     """
 
-    def __init__(self, net: nn.Module, segmenter: Segmenter, versions: int, keep: Path) -> None:
+    def __init__(self, net: nn.Module, segmenter: Segmenter, keep: Path) -> None:
         features = getattr(net, "features", None)
-        if not isinstance(features, nn.Module) or not isinstance(getattr(net, "head", None), nn.Conv2d):
-            raise ConfigError(
-                "only SqueezeNet's last layer can be adapted; start from a squeezenet1.1 or squeezenet1.0"
-            )
-        self._segmenter, self._versions, self._keep = segmenter, versions, keep
-        self._features = _exported(features.eval())
+        if not (isinstance(features, nn.Sequential) and isinstance(features[-1], Fire)):
+            raise ConfigError("only SqueezeNet's end can be adapted; start from a squeezenet1.1 or squeezenet1.0")
+        self._segmenter, self._keep = segmenter, keep
+        self._block = features[-1]
+        self._network = _exported(_ToSqueeze(features[:-1].eval(), self._block.eval()))
         digest = hashlib.sha256(segmenter.sha256.encode())
         for name, value in features.state_dict().items():
             digest.update(name.encode() + value.numpy().tobytes())
         self._name = digest.hexdigest()[:16]
         keep.mkdir(parents=True, exist_ok=True)
 
-    def well(self, path: Path, pixel_size_um: float | None = None) -> WindowFeatures:
-        """Compute the features of an image's windows, those that the worker would score with the same segmenter.
+    def well(self, path: Path, pixel_size_um: float | None = None, with_cells: bool = False) -> Windows:
+        """Compute the windows of an image, those that the worker would score with the same segmenter.
+
+        Only `with_cells` they have `Windows.squeezed`, which takes the most memory.
 
         Raises
         ------
@@ -98,55 +105,70 @@ class FeatureExtractor:
         """
         data = path.read_bytes()
         key = hashlib.sha256(data + f"{self._name} {pixel_size_um}".encode()).hexdigest()[:32]
-        kept = self._keep / f"{key}-{self._versions}.npz"
-        if kept.is_file():
-            with np.load(kept) as arrays:
-                return WindowFeatures(arrays["features"], tuple(Box(*map(int, box)) for box in arrays["boxes"]))
-        drop = cut_out(WellImage(data), self._segmenter.mask_of_view, pixel_size_um)
-        windows = WindowFeatures(np.zeros((self._versions, 0, 0), np.float16), ())
-        if isinstance(drop, WellDrop):
-            boxes = drop.chops("dense", DEFAULTS.step)
-            random = torch.Generator().manual_seed(int(key[:8], 16))
-            versions = [self._version(drop.view, boxes, number, random) for number in range(self._versions)]
-            windows = WindowFeatures(np.stack(versions).astype(np.float16), tuple(boxes))
-        with replacing(kept) as stream:
-            np.savez(stream, features=windows.features, boxes=np.array(windows.boxes, np.int64).reshape(-1, 4))
-        return windows
+        kept = self._keep / f"{key}.npz"
+        if not kept.is_file():
+            drop = cut_out(WellImage(data), self._segmenter.mask_of_view, pixel_size_um)
+            squeezed, boxes = _NONE, np.zeros((0, 4), np.int64)
+            if isinstance(drop, WellDrop):
+                whole = Box(0, 0, *(dense_length(side) for side in drop.view.shape[:2]))
+                squeezed = self._network(cut(drop.view, [whole]))[0].astype(np.float16)
+                boxes = np.array(drop.chops("dense", DEFAULTS.step), np.int64)
+            with replacing(kept) as stream:
+                np.savez_compressed(stream, squeezed=squeezed, boxes=boxes)  # most of it is 0
+        with np.load(kept) as arrays:
+            windows = self._windows(arrays["squeezed"], [Box(*map(int, box)) for box in arrays["boxes"]])
+        return windows if with_cells else replace(windows, squeezed=_NONE)
 
-    def patches(self, pixels: Pixels, labels: npt.NDArray[np.uint8]) -> tuple[Half, npt.NDArray[np.int64]]:
-        """Compute features ``(n, C)`` and labels ``(n,)`` of the labelled windows of patches ``(M, 448, 448, 3)``.
+    def patch(self, pixels: Pixels) -> Windows:
+        """Compute the windows of a patch ``(448, 448, 3)``, those of `sets.format` that have labels."""
+        squeezed = self._network(pixels[None])[0].astype(np.float16)
+        height, width = pixels.shape[:2]
+        return self._windows(squeezed, dense_window(height, width, WINDOW_STEP * STRIDE))
 
-        The patches and their labels are those of `sets.format`.
-        """
-        means = (
-            F.avg_pool2d(self._run(images_first(pixels)), WINDOW_CELLS, WINDOW_STEP).permute(0, 2, 3, 1).flatten(0, 2)
-        )
-        known = labels.ravel() != NO_LABEL
-        return means.numpy().astype(np.float16)[known], labels.ravel()[known].astype(np.int64)
-
-    def _version(self, view: Pixels, boxes: Sequence[Box], number: int, random: torch.Generator) -> Float:
-        whole = Box(0, 0, dense_length(view.shape[0]), dense_length(view.shape[1]))
-        image = images_first(cut(view, [whole]))
-        if number == 0:
-            return chop_means(self._run(image)[0].numpy(), boxes)
-        turns, mirrored = number % 4, bool(number // 4 % 2)  # quarter turns only, because cells must stay square
-        image = torch.rot90(exposed(image.contiguous(), random), turns, (2, 3))
-        features = self._run(image.flip(3) if mirrored else image)[0]
-        back = features.flip(2) if mirrored else features
-        return chop_means(torch.rot90(back, -turns, (1, 2)).numpy(), boxes)
-
-    def _run(self, images: Tensor) -> Tensor:
-        """Compute features ``(N, C, h, w)`` from ``(N, 3, H, W)`` uint8."""
-        return torch.from_numpy(self._features(images.permute(0, 2, 3, 1).numpy()))
+    def _windows(self, squeezed: Half, boxes: Sequence[Box]) -> Windows:
+        if not boxes:
+            return Windows(np.zeros((0, 0), np.float16), (), squeezed)
+        with torch.inference_mode():
+            features = self._block.expanded(torch.from_numpy(squeezed).float()[None])[0]
+        return Windows(_means(features, boxes).numpy().astype(np.float16), tuple(boxes), squeezed)
 
 
-def _exported(features: nn.Module) -> Network:
-    """Run the features in ONNX Runtime, which on a CPU is four times as fast as torch."""
+def _means(cells: Tensor, boxes: Sequence[Box]) -> Tensor:
+    """Return the means, ``(N, C)``, of a map ``(C, h, w)`` over N windows; with many channels faster than sums are."""
+    row, down = _averages([box.row for box in boxes], cells.shape[1])
+    col, across = _averages([box.col for box in boxes], cells.shape[2])
+    return (down @ cells @ across.T)[:, row, col].T
+
+
+def _averages(starts: Sequence[int], length: int) -> tuple[Labels, Tensor]:
+    """Return for each window its row in a matrix ``(M, length)`` that averages over the cells of a side."""
+    first, place = np.unique(np.array(starts) // STRIDE, return_inverse=True)
+    inside = (np.arange(length) >= first[:, None]) & (np.arange(length) < first[:, None] + CELLS)
+    return place, torch.from_numpy(inside / np.float32(CELLS))
+
+
+_NONE: Half = np.zeros((0, 0, 0), np.float16)
+
+
+class _ToSqueeze(nn.Module):
+    """SqueezeNet's features up to the squeeze layer of the last block."""
+
+    def __init__(self, before: nn.Module, block: Fire) -> None:
+        super().__init__()
+        self.before, self.block = before, block
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(N, 3, H, W)`` to ``(N, S, h, w)``."""
+        return self.block.squeezed(self.before(x))
+
+
+def _exported(net: nn.Module) -> Network:
+    """Run a network in ONNX Runtime, which on a CPU is four times as fast as torch."""
     stream = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         torch.onnx.export(
-            features,
+            net,
             (torch.zeros(1, 3, CHOP, CHOP),),
             stream,  # type: ignore[arg-type]  # the older exporter takes one
             input_names=["image"],
@@ -156,28 +178,3 @@ def _exported(features: nn.Module) -> Network:
             dynamo=False,
         )
     return load_network(stream.getvalue(), "features", "the network's features", torch.get_num_threads())
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """A last layer, `weight` ``(13, C)`` and `bias` ``(13,)``."""
-
-    weight: Float
-    bias: Float
-
-    @classmethod
-    def of(cls, net: nn.Module) -> Head:
-        """Take the last layer of a network."""
-        layer = net.head
-        weight, bias = layer.weight.detach().numpy(), layer.bias.detach().numpy()  # type: ignore[union-attr,operator]
-        return cls(weight[:, :, 0, 0].copy(), bias.copy())
-
-    def put_into(self, net: nn.Module) -> None:
-        """Set it as the last layer of a network."""
-        with torch.no_grad():
-            net.head.weight.copy_(torch.from_numpy(self.weight)[:, :, None, None])  # type: ignore[union-attr,operator]
-            net.head.bias.copy_(torch.from_numpy(self.bias))  # type: ignore[union-attr,operator]
-
-    def probabilities(self, windows: WindowFeatures) -> Float:
-        """Return the probabilities of the 13 classes in a well's windows, ``(N, 13)``; N ≥ 1."""
-        return softmax(windows.features[0].astype(np.float32) @ self.weight.T + self.bias)

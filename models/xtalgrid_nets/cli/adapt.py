@@ -49,7 +49,7 @@ from .options import FILE, FOLDER, Command
 @click.option(
     "--column-from", metavar="REGEX", help="Regular expression whose first group is the column in a file name."
 )
-@click.option("--last-layer", is_flag=True, help="Try to fit the network's last layer, too; takes torch, and longer.")
+@click.option("--last-layer", is_flag=True, help="Try to fit the end of the network, too; takes torch, and longer.")
 @click.option(
     "--start",
     type=FILE,

@@ -285,21 +285,47 @@ def second_opinion(
 @click.option(
     "--simulated", default=500, show_default=True, type=click.IntRange(0), help="Wells to render of each simulated lab."
 )
+@click.option(
+    "--scored",
+    "sizes",
+    multiple=True,
+    type=click.IntRange(10),
+    help="Number of scored wells to measure with (default: 50, 150, 500 and 2,000). Repeatable.",
+)
+@click.option("--last-layer", is_flag=True, help="Try to fit the end of the network, too, as `adapt --last-layer`.")
 @click.option("--weights", type=FOLDER, help="Folder of weights to adapt (default: the package's own).")
 @_jobs
 def adaptation(
-    out: Path, real: tuple[Path, ...], only: tuple[str, ...], simulated: int, weights: Path | None, jobs: int
+    out: Path,
+    real: tuple[Path, ...],
+    only: tuple[str, ...],
+    simulated: int,
+    sizes: tuple[int, ...],
+    last_layer: bool,
+    weights: Path | None,
+    jobs: int,
 ) -> None:
-    """Measure what `adapt` gains with 50, 150, 500 and 2,000 scored wells, at real and at simulated labs.
+    """Measure what `adapt` gains with few and with many scored wells, at real and at simulated labs.
 
-    Everything is kept in OUT, so that a run that was stopped continues.
+    Each number is measured where there are more wells, and all wells at last. Everything is kept in OUT, so that a run
+    that was stopped continues.
     """
     from xtalgrid_core.weights import PACKAGED
 
-    from ..adapt.curves import learning_curves, table
+    from ..adapt.curves import SIZES, learning_curves, table
     from .adapt import bar
 
-    points = learning_curves(out, real, only, simulated, weights or PACKAGED, jobs, bar)
+    points = learning_curves(
+        out,
+        real,
+        only,
+        simulated,
+        weights or PACKAGED,
+        jobs,
+        bar,
+        last_layer=last_layer,
+        sizes=tuple(sorted(sizes)) or SIZES,
+    )
     click.echo("\n".join(table(points)))
 
 

@@ -51,7 +51,14 @@ class Fire(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(N, inputs, H, W)`` to ``(N, 2·expand, H, W)``."""
-        x = self.activation(self.squeeze(x))
+        return self.expanded(self.squeezed(x))
+
+    def squeezed(self, x: Tensor) -> Tensor:
+        """Map ``(N, inputs, H, W)`` to ``(N, squeeze, H, W)``."""
+        return self.activation(self.squeeze(x))
+
+    def expanded(self, x: Tensor) -> Tensor:
+        """Map ``(N, squeeze, H, W)`` to ``(N, 2·expand, H, W)``."""
         return torch.cat([self.activation(self.expand1x1(x)), self.activation(self.expand3x3(x))], 1)
 
 
