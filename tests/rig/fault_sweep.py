@@ -254,19 +254,27 @@ class Sweep:
 
     def read_only(self) -> None:
         """Make all folders read-only during the run: open files stay writable, nothing is made, renamed or removed."""
-        config = self.lab()
+        wait = self.rng.uniform(0, self.seconds[STAGES.index("grid")] / 2)
+        for shorter in (1, 4, 16, 0):
+            code = self._read_only_after(config := self.lab(), wait / shorter if shorter else 0)
+            if code != 0:  # else the grid may have been through, which takes much less time when nothing else runs
+                break
+        self.wrong += [f"read-only folders: the run ended with {code}"] * (code != 2)
+        self.ends_the_same("read-only folders", config, f"while workers were at it; the run ended with {code}")
+
+    def _read_only_after(self, config: Config, seconds: float) -> int:
+        """Make a run's folders read-only so long after its grid began; return the run's exit code."""
         run = self.start(config, _without_roots_rights)
         while run.stage < STAGES.index("grid") and run.ended() is None:
             time.sleep(0.001)
-        time.sleep(self.rng.uniform(0, self.seconds[STAGES.index("grid")] / 2))
+        time.sleep(seconds)
         folders = [config.home, *(path for path in config.home.rglob("*") if path.is_dir() and not path.is_symlink())]
         for folder in folders:
             folder.chmod(0o555)
         code = run.wait()
         for folder in folders:
             folder.chmod(0o755)
-        self.wrong += [f"read-only folders: the run ended with {code}"] * (code != 2)
-        self.ends_the_same("read-only folders", config, f"while workers were at it; the run ended with {code}")
+        return code
 
     def database_gone(self, seconds: float) -> None:
         """Take the imager database away for a while, and keep starting every step, as cron does."""

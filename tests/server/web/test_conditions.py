@@ -76,13 +76,15 @@ def test_the_map_counts_all_drops_and_says_what_it_could_not_read(client):
 def test_a_search_that_takes_too_long_is_stopped_and_only_few_run_at_once(client, monkeypatch):
     monkeypatch.setattr(pages, "LONGEST_S", -1.0)
     assert "Name a condition, a sample" in client.get("/conditions?sample=A").text
-    refused = threading.Event()
-    monkeypatch.setattr(pages, "tally", lambda *_: {} if refused.wait(20) else None)
+    both_refused, refused = threading.Event(), []
+    monkeypatch.setattr(pages, "tally", lambda *_: {} if both_refused.wait(20) else None)
 
     def search(number: int) -> int:
         answer = client.get(f"/conditions?sample={number}")
         if answer.status_code == 503:
-            refused.set()
+            refused.append(number)
+        if len(refused) == 2:
+            both_refused.set()
         return answer.status_code
 
     with ThreadPoolExecutor(6) as pool:
