@@ -131,12 +131,13 @@ def test_a_killed_workers_unit_goes_back_and_on(undisturbed, wells, tmp_path):
     process = subprocess.Popen(command(home, "run", wells), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     deadline = time.monotonic() + 60
-    killed = 0
-    while killed < 2 and time.monotonic() < deadline:
-        for worker in children.read_text().split() if list(home.glob("spool/units/*/*.checkpoint")) else []:
+    killed: set[str] = set()
+    while len(killed) < 2 and time.monotonic() < deadline and process.poll() is None:
+        workers = children.read_text().split() if list(home.glob("spool/units/*/*.checkpoint")) else []
+        for worker in set(workers) - killed:
             os.kill(int(worker), signal.SIGKILL)
-            killed += 1
-        time.sleep(0.3)
+        killed.update(workers)
+        time.sleep(0.005)  # a well takes a tenth of a second
     output, log = process.communicate(timeout=200)
     assert "3 of 3 images accounted for" in output, log
     assert re.search(r"grid finished=\d failed=0 retried=[2-9]", log)
