@@ -105,7 +105,7 @@ def test_it_stops_within_a_second(tmp_path, start, options):
     process = start("--keep-priority")
     checkpoint = tmp_path / "slot" / "result.json.checkpoint"
     wait_until_scoring(process, checkpoint)
-    time.sleep(0.5)  # after decoding, while it classifies
+    time.sleep(0.3)  # after decoding, while it classifies
     before = cpu_seconds(process.pid)
     process.send_signal(signal.SIGTERM)
     _, status, usage = os.wait4(process.pid, 0)
