@@ -228,18 +228,21 @@ def check_contrast(image: Pixels) -> None:
     ImageError
         `NOT_AN_IMAGE` if nearly all pixels have one colour, as without a lamp: it must not be scored as a clear drop.
     """
-    low, high = _percentiles(image, 1), _percentiles(image, 99)
+    low, high = _percentiles(image, 1, 99)
     if (high - low).max() <= _MIN_CONTRAST:
         colour = ", ".join(f"{value:.0f}" for value in (low + high) / 2)
         raise ImageError(FailureReason.NOT_AN_IMAGE, f"it shows nothing: all of it is RGB {colour}; check the lamp")
 
 
-def _percentiles(image: Pixels, rank: float) -> npt.NDArray[np.float64]:
-    """Return a percentile of each channel of an image, ``(H, W, 3)``, as `np.percentile` does, but from counts."""
+def _percentiles(image: Pixels, *ranks: float) -> list[npt.NDArray[np.float64]]:
+    """Return percentiles of each channel of an image, ``(H, W, 3)``, as `np.percentile` does, but from counts."""
     counts = np.array(Image.fromarray(image).histogram()).reshape(3, 256).cumsum(axis=1)
-    below, part = divmod(rank / 100 * (counts[0, -1] - 1), 1)
-    lower, upper = ((counts <= at).sum(axis=1) for at in (below, min(below + 1, counts[0, -1] - 1)))
-    percentiles: npt.NDArray[np.float64] = lower + (upper - lower) * part
+    last = counts[0, -1] - 1
+    percentiles = []
+    for rank in ranks:
+        below, part = divmod(rank / 100 * last, 1)
+        lower, upper = ((counts <= at).sum(axis=1) for at in (below, min(below + 1, last)))
+        percentiles.append(lower + (upper - lower) * part)
     return percentiles
 
 
@@ -329,13 +332,13 @@ class _Source:
     def resized(self, box: Box, height: int, width: int) -> Pixels:
         """Resize a box as `resize` does; in strips if a copy would be large, which changes pixels by at most 1."""
         if self._fits(box, height, width):
-            return np.asarray(self._small(box, height, width))
+            return np.asarray(self._cut_out(box, height, width))
         return self._by_strips(box, height, width)
 
     def levelled(self, box: Box, height: int, width: int, levels: Levels) -> Pixels:
         """Resize a box as `resized` does, and bring it to the levels of its image."""
         if self._fits(box, height, width):
-            return np.asarray(self._small(box, height, width).point(levels.table))
+            return np.asarray(self._cut_out(box, height, width).point(levels.table))
         pixels = self._by_strips(box, height, width)
         return levels.apply(pixels, out=pixels)
 
@@ -345,7 +348,7 @@ class _Source:
         is_small = is_reduced_first or box.height * box.width <= _LARGE // 2
         return is_small and not _is_large(box.height, box.width, height, width)
 
-    def _small(self, box: Box, height: int, width: int) -> Image.Image:
+    def _cut_out(self, box: Box, height: int, width: int) -> Image.Image:
         """Cut out a box and resize it, in Pillow's memory."""
         if self._image.mode == "RGB" and self._scale is None:
             part = self._image.crop((box.col, box.row, box.col + box.width, box.row + box.height))
@@ -379,7 +382,7 @@ class Levels:
         They are based on each channel's 90th percentile; gains are limited to 0.5..4. The image is first resized as for
         the segmenter, so that the result depends on neither the scale nor the noise.
         """
-        bright = _percentiles(resize(image, SEGMENTER_SIDE, SEGMENTER_SIDE), 90)
+        (bright,) = _percentiles(resize(image, SEGMENTER_SIDE, SEGMENTER_SIDE), 90)
         red, green, blue = (float(np.clip(cls.WHITE / max(value, 1.0), 0.5, 4.0)) for value in bright)
         return cls((red, green, blue))
 

@@ -11,8 +11,8 @@ in the order of `outcomes.CLASSES`. The probabilities of a chop are the softmax 
 classifier takes any H and W of at least a chop, and has a cell every `chops.STRIDE` pixels, `chops.CELLS` × `CELLS`
 per chop. Other classifiers take only chops, ``(N, 3, CHOP, CHOP)``, and return a single cell.
 
-A network may also have an input ``pixels`` with an empty default, for pictures as they are, ``(N, H, W, 3)`` uint8; if
-it is given, ``image`` doesn't count (`xtalgrid_nets.quantize`).
+A network may also have an input `PIXELS` with an empty default, for pictures as they are, ``(N, H, W, 3)`` uint8; if it
+is given, ``image`` doesn't count (`xtalgrid_nets.quantize`).
 
 A second opinion is the published MARCO network. It maps ``image``, ``(N, 3, 599, 599)`` float32, 0..255, which
 `xtalgrid_scoring.second_opinion.network_input` makes of a whole picture, to ``logits``, ``(N, 4)``, in the order of
@@ -45,6 +45,9 @@ _MAX_MANIFEST_BYTES = 16 * 1024 * 1024
 
 _MAX_BYTES = 512 * 1024 * 1024
 """Larger weights are not read; MARCO's network, the largest, has 87 MB."""
+
+PIXELS = "pixels"
+"""Name of a network's input for pictures as they are."""
 
 SECOND_OPINION = "second-opinion"
 """Name of a folder of weights inside another that is found with it."""

@@ -31,7 +31,7 @@ from xtalgrid_core.files import write_atomically
 from xtalgrid_core.images import MEAN_RGB, network_input
 from xtalgrid_core.onnx_files import check_self_contained
 from xtalgrid_core.outcomes import CLASSES
-from xtalgrid_core.weights import Role
+from xtalgrid_core.weights import PIXELS, Role
 
 from .sets.reading import ChopSet
 
@@ -163,14 +163,14 @@ def _pool_before_rounding(graph: Any) -> None:
                 node.input[0] = unrounded
 
 
-PIXELS = "pixels"
-"""Node and tensor of the picture with the mean added back: 0..255, whole numbers. Then, name of an input for them."""
-
 MEAN = "mean"
 
 
 def _as_pixels(graph: Any) -> bool:
-    """Let an ONNX graph's first convolution take `PIXELS`, with the mean in its bias; False if it pads the picture."""
+    """Let an ONNX graph's first convolution take pixels, with the mean in its bias; False if it pads the picture.
+
+    Node and tensor of the picture with the mean added back, whole numbers 0..255, are called `PIXELS`.
+    """
     from onnx import helper, numpy_helper
 
     first = next(node for node in graph.node if node.op_type == "Conv")
@@ -186,6 +186,10 @@ def _as_pixels(graph: Any) -> bool:
     graph.node.insert(0, helper.make_node("Add", [first.input[0], MEAN], [PIXELS], name=PIXELS))
     first.input[0] = PIXELS
     return True
+
+
+_FOURS = ("QuantizeLinear", "DequantizeLinear", "Conv", "QuantizeLinear", "DequantizeLinear", "MaxPool")
+"""Kinds of the nodes with which a graph begins that `_take_fours` changes."""
 
 
 def _take_fours(graph: Any) -> None:
@@ -281,9 +285,6 @@ def _either(graph: Any, name: str) -> list[Any]:
     ]
 
 
-_FOURS = ("QuantizeLinear", "DequantizeLinear", "Conv", "QuantizeLinear", "DequantizeLinear", "MaxPool")
-
-
 def _multiply_last(graph: Any) -> None:
     """Let a 1×1 convolution at the end of a graph be a matrix product, which needs no other layout than int8.
 
@@ -310,15 +311,21 @@ def _multiply_last(graph: Any) -> None:
 
 def _followers(graph: Any, name: str) -> list[Any]:
     """Return the nodes that one after the other take a tensor, as long as only one does."""
-    users: dict[str, list[Any]] = {}
-    for node in graph.node:
-        for taken in node.input:
-            users.setdefault(taken, []).append(node)
+    users = _users(graph)
     chain: list[Any] = []
     while len(users.get(name, ())) == 1:
         chain += users[name]
         name = chain[-1].output[0]
     return chain
+
+
+def _users(graph: Any) -> dict[str, list[Any]]:
+    """Return the nodes that take each tensor, by its name."""
+    users: dict[str, list[Any]] = {}
+    for node in graph.node:
+        for name in node.input:
+            users.setdefault(name, []).append(node)
+    return users
 
 
 def _shape(node: Any) -> tuple[int, ...]:
@@ -356,10 +363,7 @@ def _share_scales(graph: Any) -> None:
 
     values = {value.name: value for value in graph.initializer}
     makers = {node.output[0]: node for node in graph.node}
-    users: dict[str, list[Any]] = {}
-    for node in graph.node:
-        for name in node.input:
-            users.setdefault(name, []).append(node)
+    users = _users(graph)
     for node in graph.node:
         after = users.get(node.output[0], []) if node.op_type == "Concat" else []
         before = [makers[name] for name in node.input if name in makers and len(users[name]) == 1]

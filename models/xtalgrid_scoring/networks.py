@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import onnxruntime as ort
@@ -21,7 +22,7 @@ from xtalgrid_core.onnx_files import check_self_contained
 from xtalgrid_core.options import Options
 from xtalgrid_core.outcomes import CLASSES
 from xtalgrid_core.pooling import Pooling
-from xtalgrid_core.weights import find_model, no_pooling
+from xtalgrid_core.weights import PIXELS, find_model, no_pooling
 
 from . import second_opinion
 
@@ -40,10 +41,8 @@ scoring would need smaller tiles.
 _DISABLED = ["QDQPropagationTransformer"]
 """This optimizer moves the first pooling layer of int8 weights to 8 bits, which takes 1.8 times as long in all."""
 
-_PIXELS = "pixels"
-"""Input of a network that takes pixels in place of its ``image``; see `xtalgrid_core.weights`."""
-
 _NO_IMAGE = np.zeros((1, 3, 1, 1), np.float32)
+"""For networks that are given `PIXELS`."""
 
 Network = Callable[[Pixels], Float]
 """A network as a function: maps N pictures, ``(N, H, W, 3)``, to the network's output."""
@@ -100,7 +99,7 @@ class Networks:
         second = None
         if options.second_opinion is not None:
             _, data = find_model(options.second_opinion, "second_opinion", folders)
-            second = load_second_opinion(data, "logits", f"second opinion {options.second_opinion[:12]}…", threads)
+            second = load_network(data, "logits", f"second opinion {options.second_opinion[:12]}…", threads)
         return cls(
             load_network(segmenter, "mask", f"segmenter {options.segmenter[:12]}…", threads),
             load_network(classifier, "class_map", f"classifier {options.classifier[:12]}…", threads),
@@ -154,26 +153,18 @@ def find_mask(segmenter: Network, view: Pixels) -> Float:
     return probabilities
 
 
-def load_network(weights: bytes, output: str, name: str, threads: int = 1) -> Network:
-    """Load a segmenter or a classifier, to return `output`; see `load_outputs`."""
-    run, takes_pixels = load_outputs(weights, [output], name, threads)
-    if takes_pixels:
-        return lambda pictures: run(pictures)[0]
-    return lambda pictures: run(network_input(pictures))[0]
-
-
-def load_second_opinion(weights: bytes, output: str, name: str, threads: int = 1) -> second_opinion.Network:
-    """Load a second opinion, to return `output`; see `load_outputs`."""
-    run, _ = load_outputs(weights, [output], name, threads)
-    return lambda pictures: run(pictures)[0]
+def load_network(weights: bytes, output: str, name: str, threads: int = 1) -> Callable[[Float | Pixels], Float]:
+    """Load an ONNX network that maps ``image`` to `output`, and perhaps to more; see `load_outputs`."""
+    run = load_outputs(weights, [output], name, threads)
+    return lambda images: run(images)[0]
 
 
 def load_outputs(
     weights: bytes, wanted: Sequence[str], name: str, threads: int = 1
-) -> tuple[Callable[[Float | Pixels], list[Float]], bool]:
+) -> Callable[[Float | Pixels], list[Float]]:
     """Load an ONNX network that maps ``image`` to the wanted outputs, and perhaps to more, to run on `threads` cores.
 
-    Returns it as a function, and whether that takes pixels as they are, ``(N, H, W, 3)`` uint8, too.
+    It takes ``image`` itself, float32, or pictures ``(N, H, W, 3)`` uint8 of which `images.network_input` makes it.
 
     Memory is kept from run to run, and shared with the other networks of the process. A run that fails raises
     `ImageError`.
@@ -205,14 +196,19 @@ def load_outputs(
     if inputs != ["image"] or not set(wanted) <= set(outputs):
         raise BrokenModel(f"{name} maps {_short(inputs)} to {_short(outputs)}; expected ['image'] to {list(wanted)}")
 
+    takes_pixels = PIXELS in [value.name for value in session.get_overridable_initializers()]
+
     def run(images: Float | Pixels) -> list[Float]:
-        given = {"image": images} if images.dtype == np.float32 else {"image": _NO_IMAGE, _PIXELS: images}
+        given: dict[str, Float | Pixels] = {"image": images}
+        if images.dtype == np.uint8:
+            pictures = cast(Pixels, images)
+            given = {"image": _NO_IMAGE, PIXELS: pictures} if takes_pixels else {"image": network_input(pictures)}
         try:
             return [np.asarray(values) for values in session.run(wanted, given)]
         except Exception as error:  # as above
             raise ImageError(FailureReason.INTERNAL, f"{name} cannot be run: {_short(error)}") from error
 
-    return run, _PIXELS in [value.name for value in session.get_overridable_initializers()]
+    return run
 
 
 def _short(foreign: object) -> str:

@@ -50,7 +50,7 @@ from xtalgrid_core.scale import pixel_size
 from xtalgrid_core.weights import PACKAGED, Variant, default_models, read_manifest, with_second_opinion
 from xtalgrid_scoring import second_opinion
 from xtalgrid_scoring.memory import keep_freed_memory
-from xtalgrid_scoring.networks import RUNTIME, Networks, load_second_opinion
+from xtalgrid_scoring.networks import RUNTIME, Networks, load_network
 from xtalgrid_scoring.score import score_image
 from xtalgrid_worker.workunit import image_files
 
@@ -175,9 +175,7 @@ def marco_input(data: bytes) -> Float:
 def marco_networks(folder: Path, threads: int) -> dict[str, second_opinion.Network]:
     """Load MARCO's networks, fp32 and int8, by a name for the table."""
     return {
-        f"MARCO, {entry.variant}": load_second_opinion(
-            (folder / entry.file).read_bytes(), "logits", entry.file, threads
-        )
+        f"MARCO, {entry.variant}": load_network((folder / entry.file).read_bytes(), "logits", entry.file, threads)
         for entry in read_manifest(folder).models
     }
 

@@ -255,8 +255,8 @@ class Sweep:
     def read_only(self) -> None:
         """Make all folders read-only during the run: open files stay writable, nothing is made, renamed or removed."""
         wait = self.rng.uniform(0, self.seconds[STAGES.index("grid")] / 2)
-        for shorter in (1, 4, 16, 0):
-            code = self._read_only_after(config := self.lab(), wait / shorter if shorter else 0)
+        for part in (1, 1 / 4, 1 / 16, 0):
+            code = self._read_only_after(config := self.lab(), wait * part)
             if code != 0:  # else the grid may have been through, which takes much less time when nothing else runs
                 break
         self.wrong += [f"read-only folders: the run ended with {code}"] * (code != 2)

@@ -197,7 +197,7 @@ def _crystals() -> Tensor:
     return crystals
 
 
-def crystal_shift(head: Tail, patches: Sequence[Windows], labels: Sequence[npt.NDArray[np.int64]]) -> float:
+def crystal_shift(tail: Tail, patches: Sequence[Windows], labels: Sequence[npt.NDArray[np.int64]]) -> float:
     """Return what to add to the crystals' logits so that they fit the remembered patches.
 
     Crystals are far more frequent among these windows than on a plate, and an exported classifier allows for that by
@@ -209,7 +209,7 @@ def crystal_shift(head: Tail, patches: Sequence[Windows], labels: Sequence[npt.N
     truth = torch.from_numpy(known)[labelled]
     chance = torch.from_numpy(_even(truth.numpy())).float()
     with torch.inference_mode():
-        logits = head.logits(patches)[labelled]
+        logits = tail.logits(patches)[labelled]
         shifts = torch.arange(-2, 6.01, 0.25).tolist()
         losses = [float(chance @ group_losses(logits + shift * _crystals(), truth)) for shift in shifts]
     best: float = shifts[int(np.argmin(losses))]

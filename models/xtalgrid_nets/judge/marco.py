@@ -52,7 +52,7 @@ class Marco:
                 f"{folder}: no MARCO network here; import it with `xtalgrid-train import marco --out {folder}`"
             )
         _, data = find_model(IDS["fp32"], ROLE, [folder])
-        self._run, _ = load_outputs(data, ("logits", "features"), "MARCO's network")
+        self._run = load_outputs(data, ("logits", "features"), "MARCO's network")
 
     def see(self, image: Pixels) -> Opinion:
         """Return its opinion of an image, ``(H, W, 3)``."""

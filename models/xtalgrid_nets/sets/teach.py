@@ -18,7 +18,7 @@ from xtalgrid_core.images import Pixels, WellPixels
 from xtalgrid_core.outcomes import CLASSES
 from xtalgrid_core.weights import default_models, find_model, read_manifest
 from xtalgrid_scoring import second_opinion
-from xtalgrid_scoring.networks import load_network, load_second_opinion
+from xtalgrid_scoring.networks import load_network
 
 from ..fit.losses import group_losses, window_logits
 from .arrays import sha256_of
@@ -51,7 +51,7 @@ def teach(folder: Path, marco: Path, weights: Path) -> None:
     teacher_id, classifier_id = read_manifest(marco).default["second_opinion"], default_models(weights)[1]
     _, teacher = find_model(teacher_id, "second_opinion", [marco])
     _, classifier = find_model(classifier_id, "classifier", [weights])
-    sees = load_second_opinion(teacher, "features", "MARCO's network")
+    sees = load_network(teacher, "features", "MARCO's network")
     maps = load_network(classifier, "class_map", "the classifier")
     hints, losses = [], []
     for index in tqdm(range(len(chosen.patch_wells)), desc="teach", mininterval=10):
