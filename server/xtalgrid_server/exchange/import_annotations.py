@@ -10,7 +10,6 @@ import itertools
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,9 +17,8 @@ from typing import IO
 
 from xtalgrid_core import wire
 from xtalgrid_core.errors import ConfigError, ImageError
-from xtalgrid_core.files import readable, replacing
+from xtalgrid_core.files import readable
 from xtalgrid_core.images import SUFFIXES, image_size
-from xtalgrid_core.spreadsheets import csv_line
 
 from ..config import Config
 from ..imager.crystaltrak.database import ImagerDatabase
@@ -29,10 +27,10 @@ from ..ledger.marks import Mark, box_mark, content_key, outline_mark
 from ..ledger.shapes import DropImage
 from ..ledger.store import Ledger
 from ..steps.pack import read_original
+from .accounts import FileAccount, Refused, file_lines, refused_to
 from .coco import coco_annotations, is_coco
 from .foreign import Place, Told
 from .foreign_marks import MOST, Annotation, ForeignMark
-from .import_scores import Refused
 from .json_parts import JsonFile, open_json
 from .label_studio import is_label_studio, label_studio_annotations
 from .labelme import is_labelme, labelme_annotations
@@ -43,7 +41,6 @@ from .yolo import names_file, yolo_annotations
 
 _AT_ONCE = 200
 """Annotations at once; each may have 2,000 corners."""
-_KEPT, _SHOWN = 1000, 20
 _ANY_ENDING = ".*"
 _SAME_SHAPE = 0.02
 """Largest difference between the ratios of width and height of a file's image and ours."""
@@ -59,32 +56,20 @@ class Annotations:
     read: Callable[[], Iterator[Annotation]]
 
 
-@dataclass(slots=True)
-class ImportedAnnotations:
+@dataclass
+class ImportedAnnotations(FileAccount):
     """Account of a file: annotations = new + known + unchanged + without_meaning + refused.
 
     Attributes
     ----------
-    format
-        What the file is.
     annotations
         Boxes, outlines and what else it has.
-    new, known
-        Those that were not known, and those that were.
     unchanged
         Those that are as we exported them, so that no person said so.
     without_meaning
         Those whose word means nothing, by `scores.names`.
-    refused
-        Those that were refused.
     images
         Images with new ones.
-    people, programs
-        Number of new ones by who gave them.
-    first_refused
-        The first of the refused ones, with their reasons.
-    unknown_words
-        Number of annotations by word that `scores.names` lacks.
     """
 
     format: str = ""
@@ -134,9 +119,7 @@ def import_annotations(
     reading = _Import(config, imager, ledger, file, told or Told(), source.format, confirmed)
     annotations = source.read()
     try:
-        with replacing(refused_file) if refused_file else nullcontext() as out:
-            if out is not None:
-                out.write(csv_line(("file", "annotation", "reason")))
+        with refused_to(refused_file, "annotation") as out:
             while batch := list(itertools.islice(annotations, _AT_ONCE)):
                 marks = reading.marks(batch, out)
                 if not dry_run:
@@ -232,10 +215,6 @@ def _count(document: JsonFile, parts: Iterator[object], what: str) -> None:
         raise ConfigError(f"{document.file}: more than {MOST} {what}; divide it into several files")
 
 
-class _UnknownWord(ValueError):
-    pass
-
-
 class _Import:
     """Makes marks of annotations, and the account."""
 
@@ -272,20 +251,9 @@ class _Import:
                 mark = self._mark(each, each.mark, image)
                 if mark is not None:
                     found.append(mark)
-            except ValueError as error:
-                self._refuse(each, error, out)
+            except ValueError as why:
+                self.done.refuse(each.number, why, each.file, out)
         return self._new(found)
-
-    def _refuse(self, each: Annotation, error: ValueError, out: IO[bytes] | None) -> None:
-        done, reason = self.done, str(error)
-        if isinstance(error, _UnknownWord):
-            done.unknown_words[reason] += 1
-            reason = f"unknown word {reason!r}; add it to scores.names"
-        done.refused += 1
-        if len(done.first_refused) < _KEPT:
-            done.first_refused.append(Refused(each.number, reason, each.file))
-        if out is not None:
-            out.write(csv_line((each.file, each.number, reason)))
 
     def _new(self, marks: Iterable[Mark]) -> list[Mark]:
         by_key = [(content_key(mark), mark) for mark in marks]
@@ -297,7 +265,7 @@ class _Import:
                 continue
             stored.add(key)
             new.append(mark)
-            (self.done.people if mark.given_by == "person" else self.done.programs)[mark.who] += 1
+            self.done.count_new(mark.given_by, mark.who)
             self.images.add(mark.image_id)
         self.done.new += len(new)
         return new
@@ -352,10 +320,7 @@ class _Import:
         is_drop = mark.label.casefold() == DROP
         meaning = None
         if not is_drop:
-            try:
-                meaning = self._words.meaning(mark.label, as_outcome=True)
-            except ValueError:
-                raise _UnknownWord(mark.label) from None
+            meaning = self._words.meaning(mark.label, as_outcome=True)
             if meaning is None:
                 self.done.without_meaning += 1
                 return None
@@ -448,29 +413,12 @@ def _is_same(region: Region, mark: ForeignMark, corners: Sequence[Corner]) -> bo
     )
 
 
+_UNCHANGED = "what is as xtalgrid exported it is no person's; if they looked at all of it, use --confirmed"
+
+
 def annotation_lines(done: ImportedAnnotations, dry_run: bool) -> Iterator[str]:
     """Format an account as text."""
-    without = f" + {done.without_meaning} without a meaning" if done.without_meaning else ""
-    yield (
-        f"{done.format}: {done.annotations} annotations = {done.new} new + {done.known} known + {done.unchanged} as "
-        f"exported{without} + {done.refused} refused"
-    )
-    for kind, names in (("people", done.people), ("programs", done.programs)):
-        if names:
-            who = ", ".join(f"{name} {number}" for name, number in names.most_common(_SHOWN))
-            more = f", … {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-            yield f"{kind:<9} {names.total()} new marks in {done.images} images: {who}{more}"
-    for refused in done.first_refused[:_SHOWN]:
-        where = " ".join(part for part in (refused.file, str(refused.line) if refused.line else "") if part)
-        yield f"refused   {where or 'file'}: {refused.reason}"
-    if done.refused > _SHOWN:
-        yield f"refused   … and {done.refused - _SHOWN} more; --refused FILE writes all of them"
-    if done.unknown_words:
-        words = ", ".join(f"{word!r} ({number})" for word, number in done.unknown_words.most_common(_SHOWN))
-        example = next(iter(done.unknown_words))
-        yield f"unknown   {words}: say what they mean in xtalgrid.toml,"
-        yield f'          such as [scores] names = {{ "{example}" = "any crystal" }}'
-    if done.unchanged:
-        yield "note      what is as xtalgrid exported it is no person's; if they looked at all of it, use --confirmed"
-    if dry_run:
-        yield "nothing was recorded (--dry-run)"
+    parts = f"{done.annotations} annotations = {done.new} new + {done.known} known + {done.unchanged} as exported"
+    if done.without_meaning:
+        parts += f" + {done.without_meaning} without a meaning"
+    return file_lines(done, parts, f"marks in {done.images} images", [_UNCHANGED] if done.unchanged else [], dry_run)

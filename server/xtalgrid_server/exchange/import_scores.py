@@ -9,14 +9,11 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
 from xtalgrid_core.errors import ConfigError
-from xtalgrid_core.files import replacing
-from xtalgrid_core.spreadsheets import csv_line
 
 from ..config import Config
 from ..domain.drop_state import PersonScore, group_of, meaning_name
@@ -25,6 +22,7 @@ from ..ledger.imported_scores import AtIs, ImportedScore
 from ..ledger.shapes import DropImage
 from ..ledger.store import Ledger
 from . import polo
+from .accounts import FileAccount, Refused, file_lines, refused_to
 from .foreign import ForeignScore, Line, Source, Told, is_sorted
 from .places import Places
 from .rockmaker import open_export
@@ -34,43 +32,20 @@ from .texrank import is_texrank, open_texrank
 from .words import Words
 
 _AT_ONCE = 1000
-_KEPT, _SHOWN = 1000, 20
-"""Refused lines that are kept, and shown; all go to the file of refused lines."""
 _FEW = 5
 """Sorted rows below which sorting may be chance: five wells with crystals are sorted so once in 7,776 cases."""
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """A line that was refused; `file` is the one it is in, in a folder of several."""
-
-    line: int
-    reason: str
-    file: str = ""
-
-
-@dataclass(slots=True)
-class ImportedScores:
-    """Account of a file: lines = new + known + without_score + refused.
+@dataclass
+class ImportedScores(FileAccount):
+    """Account of a file: lines = new + known + without_score + refused; a line with any new score is new.
 
     Attributes
     ----------
-    format
-        What the file is.
     lines
         Lines with anything in them, without the header.
-    new, known
-        Lines with a score that was not known, and those with none but known ones.
     without_score
         Lines of drops that nobody scored, by the file.
-    refused
-        Lines that were refused.
-    people, programs
-        Number of new scores by who gave them.
-    first_refused
-        The first of the refused lines, with their reasons.
-    unknown_words
-        Number of lines by word that `scores.names` lacks.
     notes
         What a person should know.
     """
@@ -152,9 +127,7 @@ def import_source(
     places, words = Places(config, imager, ledger), Words(config, source.words)
     said: dict[tuple[int, str, str], int] = {}
     try:
-        with replacing(refused_file) if refused_file else nullcontext() as out:
-            if out is not None:
-                out.write(csv_line(("file", "line", "reason")))
+        with refused_to(refused_file, "line") as out:
             lines = source.lines()
             while batch := list(itertools.islice(lines, _AT_ONCE)):
                 scores = _read(config, ledger, origin, batch, places, words, done, said, out)
@@ -227,47 +200,29 @@ def _read(
     found: list[tuple[DropImage, list[ImportedScore]]] = []
     for line in batch:
         done.lines += 1
-        reason = line.problem
         scores: list[ImportedScore] = []
-        if not reason and line.scores:
-            try:
+        try:
+            if line.problem:
+                raise ValueError(line.problem)
+            if line.scores:
                 image = places.find(line.place)
                 scores = list(_scores(config, line.file or origin, image, line.scores, words))
                 _refuse_contradictions(scores, said)
-            except _UnknownWord as error:
-                reason = f"unknown word {error.word!r}; add it to scores.names"
-                done.unknown_words[error.word] += 1
-            except ValueError as error:
-                reason = str(error)
-        if reason:
-            done.refused += 1
-            if len(done.first_refused) < _KEPT:
-                done.first_refused.append(Refused(line.number, reason, line.file))
-            if out is not None:
-                out.write(csv_line((line.file, line.number, reason)))
-        elif not scores:
-            done.without_score += 1
-        else:
+        except ValueError as why:
+            done.refuse(line.number, why, line.file, out)
+            continue
+        if scores:
             found.append((image, scores))
+        else:
+            done.without_score += 1
     return _count_new(ledger, found, done)
-
-
-class _UnknownWord(ValueError):
-    def __init__(self, word: str) -> None:
-        super().__init__(word)
-        self.word = word
 
 
 def _scores(
     config: Config, origin: str, image: DropImage, scores: Iterable[ForeignScore], words: Words
 ) -> Iterator[ImportedScore]:
     for score in scores:
-        meaning = None
-        if score.word:
-            try:
-                meaning = words.meaning(score.word, as_outcome=score.as_outcome)
-            except ValueError:
-                raise _UnknownWord(score.word) from None
+        meaning = words.meaning(score.word, as_outcome=score.as_outcome) if score.word else None
         if meaning is None and (score.kind == "person" or not score.numbers):
             continue  # a word that says that there is no score
         at_is: AtIs = score.at_is if score.at else "imaged"
@@ -303,7 +258,7 @@ def _count_new(
     for image, scores in found:
         fresh = [s for s in scores if id(s) in unknown and not _is_given(s, given[image.inspect_id])]
         for score in fresh:
-            (done.people if score.kind == "person" else done.programs)[score.who] += 1
+            done.count_new(score.kind, score.who)
         done.new += bool(fresh)
         done.known += not fresh
         new += fresh
@@ -330,26 +285,5 @@ def _is_given(score: ImportedScore, given: Sequence[PersonScore]) -> bool:
 
 def import_lines(done: ImportedScores, dry_run: bool) -> Iterator[str]:
     """Format an account as text."""
-    yield (
-        f"{done.format}: {done.lines} lines = {done.new} new + {done.known} known + {done.without_score} without a "
-        + (f"score + {done.refused} refused")
-    )
-    for kind, names in (("people", done.people), ("programs", done.programs)):
-        if names:
-            who = ", ".join(f"{name} {number}" for name, number in names.most_common(_SHOWN))
-            more = f", … {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-            yield f"{kind:<9} {names.total()} new scores: {who}{more}"
-    for refused in done.first_refused[:_SHOWN]:
-        where = " ".join(part for part in (refused.file, f"line {refused.line}" if refused.line else "") if part)
-        yield f"refused   {where}: {refused.reason}"
-    if done.refused > _SHOWN:
-        yield f"refused   … and {done.refused - _SHOWN} more; --refused FILE writes all of them"
-    if done.unknown_words:
-        words = ", ".join(f"{word!r} ({number} lines)" for word, number in done.unknown_words.most_common(_SHOWN))
-        example = next(iter(done.unknown_words))
-        yield f"unknown   {words}: say what they mean in xtalgrid.toml,"
-        yield f'          such as [scores] names = {{ "{example}" = "any crystal" }}'
-    for note in done.notes:
-        yield f"note      {note}"
-    if dry_run:
-        yield "nothing was recorded (--dry-run)"
+    parts = f"{done.lines} lines = {done.new} new + {done.known} known + {done.without_score} without a score"
+    return file_lines(done, parts, "scores", done.notes, dry_run, line="line ", lines=" lines")

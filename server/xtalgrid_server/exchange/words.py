@@ -9,6 +9,14 @@ from ..domain.drop_state import Meaning
 from ..domain.words import CLASSES_BY_NAME, LABELS, configured, plain
 
 
+class UnknownWord(ValueError):
+    """A word that means nothing here."""
+
+    def __init__(self, word: str) -> None:
+        super().__init__(f"unknown word {word!r}; add it to scores.names")
+        self.word = word
+
+
 class Words:
     """Tells what words mean: as ``scores.names`` says, then as the program does, by our own names, by the lab's codes.
 
@@ -32,8 +40,8 @@ class Words:
 
         Raises
         ------
-        ValueError
-            If the word is unknown.
+        UnknownWord
+            If it is not known.
         """
         key = plain(word)
         named = self._names.get(key)
@@ -44,5 +52,5 @@ class Words:
         meaning = self._theirs.get(key) or (CLASSES_BY_NAME if as_outcome else LABELS).get(key)
         meaning = meaning or self._config.outcome(word.strip())
         if meaning is None:
-            raise ValueError(f"unknown word {word!r}")
+            raise UnknownWord(word)
         return meaning
