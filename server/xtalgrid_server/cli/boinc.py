@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -18,9 +17,8 @@ from ..grids.boinc.project import Project
 from ..grids.boinc.status import boinc_status, boinc_status_lines, lost_units
 from ..steps.system import System
 from ..storage.permissions import as_given
-from .printing import json_option, print_json, print_lines
-
-Load = Callable[[], Config]
+from .options import with_config
+from .printing import json_option, print_found
 
 
 @click.group(cls=CommandGroup)
@@ -36,10 +34,9 @@ boinc.add_command(app_version)
 @boinc.command("install")
 @click.argument("project_dir", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--accounts", type=click.Choice(["open", "closed"]), help="Whether anybody may create an account.")
-@click.pass_obj
-def install_command(load: Load, project_dir: Path, accounts: Accounts | None) -> None:
+@with_config
+def install_command(config: Config, project_dir: Path, accounts: Accounts | None) -> None:
     """Install templates, hooks, the application and config.xml entries in PROJECT_DIR, and list the changes."""
-    config = load()
     project = Project(project_dir)
     changes = []
     for line in install(config, project, accounts):
@@ -52,23 +49,20 @@ def install_command(load: Load, project_dir: Path, accounts: Accounts | None) ->
 
 @boinc.command("status")
 @json_option
-@click.pass_obj
-def status_command(load: Load, as_json: bool) -> None:
+@with_config
+def status_command(config: Config, as_json: bool) -> None:
     """Show what is unsent, in progress and failed, which hosts fail, and how far scores lag behind the imager."""
-    with System(load()) as system:
+    with System(config) as system:
         status = boinc_status(system.ledger, system.imager, _boinc_grid(system))
-    if as_json:
-        print_json(status)
-    else:
-        print_lines(boinc_status_lines(status))
+    print_found(status, boinc_status_lines(status), as_json)
 
 
 @boinc.command("retry")
 @click.argument("units", nargs=-1)
-@click.pass_obj
-def retry_command(load: Load, units: tuple[str, ...]) -> None:
+@with_config
+def retry_command(config: Config, units: tuple[str, ...]) -> None:
     """Let the next create_work make failed and lost UNITS again (default: all of them)."""
-    with System(load()) as system:
+    with System(config) as system:
         ledger = system.ledger.units
         stuck = {*ledger.attempts("failed"), *lost_units(system.ledger, _boinc_grid(system))}
         unknown = [name for name in units if name not in stuck]

@@ -1,4 +1,4 @@
-"""One command a step of the chain, and those that pause it or review its scores."""
+"""One command for each step of the chain and of what runs beside it, and those that pause it or review its scores."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from xtalgrid_core.errors import XtalgridError
 from ..config import Config
 from ..imager.ispyb.auto_scores import schema_sql
 from ..ledger.store import PAUSED
+from ..steps.alerts import Alert, as_row, check_sent, describe, preview
 from ..steps.publish_ispyb_marks import is_run_of_marks
 from ..steps.step import user
 from ..steps.system import System
 from .options import dry_run_option, log_access, with_config
-from .printing import print_lines
+from .printing import json_option, print_found, print_lines
 
 
 @click.command("create_work")
@@ -131,6 +132,61 @@ def ispyb_schema(config: Config) -> None:
     print_lines(schema_sql(config.publish.ispyb).splitlines())
 
 
+@click.command()
+@with_config
+def sync(config: Config) -> None:
+    """Copy people's scores and the plates' samples from the imager database into the ledger."""
+    with System(config) as system:
+        done = system.sync()
+    say(f"{done.recorded} of {done.rows} score rows new or changed, contents of {done.contents} plates")
+
+
+@click.command("look_again")
+@click.option("--all", "everything", is_flag=True, help="Of the whole archive (default: of the last alerts.days days).")
+@click.option("--barcode", "barcodes", multiple=True, help="Only this plate, however old. Repeatable.")
+@click.option("--minutes", type=click.FloatRange(min=0), help="Stop after this time; the next run goes on.")
+@with_config
+def look_again(config: Config, everything: bool, barcodes: tuple[str, ...], minutes: float | None) -> None:
+    """Compare crystals with the drop's first inspection, and look at them in UV light.
+
+    What appeared or grew since is new, the rest is dirt, salt or an old crystal (p_new). No outcome changes.
+    """
+    with System(config) as system:
+        done = system.look_again(everything=everything, barcodes=barcodes or None, minutes=minutes)
+    say(
+        f"looked at {done.looked} drops with crystals: {done.new} new, {done.standing} there before, "
+        f"{done.unsure} unsure, {done.unsaid} where it can't be said"
+    )
+    also = [(done.known, "known"), (done.alone, "with nothing to compare")]
+    also += [(done.unreadable, "unreadable (see the log)"), (done.waiting, "left for the next run")]
+    say("besides  " + ", ".join(f"{number} {what}" for number, what in also if number or what == "known"))
+
+
+@click.command()
+@json_option
+@click.option("--dry-run", is_flag=True, help="Show what would be reported; record and send nothing.")
+@with_config
+def alerts(config: Config, as_json: bool, dry_run: bool) -> None:
+    """Report drops with their first crystal, each drop only once; by mail if [alerts] names a mail server."""
+
+    def show(new: list[Alert]) -> None:
+        lines = [f"{alert.crystal.image.barcode}  {describe(alert.crystal)}" for alert in new]
+        print_found([as_row(alert) for alert in new], lines or ["no new crystals"], as_json)
+
+    with System(config) as system:
+        if dry_run:
+            crystals = preview(system.config, system.ledger)
+            contents = system.ledger.contents.of_plates(crystal.image.barcode for crystal in crystals)
+            show([Alert(0, crystal, contents(*crystal.image.drop)) for crystal in crystals])
+            return
+        done = system.send_alerts(show)
+    if done.mails:
+        say(f"{done.mails} mails sent", err=True)
+    if done.told:
+        say(f"{done.told} mails and messages sent to people and webhooks", err=True)
+    check_sent(done)
+
+
 def _review(action: str, past: str) -> click.Command:
     @click.command(action, help=f"{action.capitalize()} held scores, by their score_id in the finalizer's CSV.")
     @click.argument("score_ids", nargs=-1, type=int)
@@ -194,6 +250,9 @@ CHAIN = (
     finalizer_command,
     set_autoscore_command,
     ispyb_schema,
+    sync,
+    look_again,
+    alerts,
     approve,
     reject,
     pause,

@@ -1,4 +1,4 @@
-"""Commands for folders of images: `run`, `import-folder`, `export-scored`, `demo`."""
+"""Commands for folders of images: `run`, `import-folder`, `demo`."""
 
 from __future__ import annotations
 
@@ -17,14 +17,12 @@ from xtalgrid_core.terminal import print_table
 
 from ..config import Config
 from ..domain.light import dark_line
-from ..exchange.scored import export_scored
 from ..imager.folder.entering import Imported
 from ..steps.account import Account, account, account_lines
 from ..steps.run import FolderRun, run_folder
 from ..steps.system import System
-from ..storage.permissions import outside
 from .operations import serve
-from .options import copy_option, log_access, names_option, recursive_option, with_config
+from .options import copy_option, names_option, recursive_option, with_config
 from .printing import json_option, print_json
 
 EXIT_FAILED = 1
@@ -180,33 +178,6 @@ def _print_imported(imported: Imported, counted: Account) -> None:
         say(line)
 
 
-@click.command("export-scored")
-@click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
-@click.option(
-    "--uv", multiple=True, help="Names of UV images, such as '*_UV_*', to export as mates of crystals. Repeatable."
-)
-@with_config
-def export_scored_command(config: Config, out: Path, uv: tuple[str, ...]) -> None:
-    """Write the wells that people scored to the CSV file OUT, for a training set by `xtalgrid-train sets dataset`."""
-    with System(config) as system, outside(config.home, out):
-        done = export_scored(config, system.imager, system.ledger, out, uv)
-    log_access(config, "export", kind="scored", wells=done.wells, out=str(out))
-    say(f"{done.wells} scored wells in {out}, {done.pairs} with a UV image")
-    if done.disputed:
-        say(f"no label  {done.disputed} wells that people disagree about: see the column disagreement")
-    if done.group_only:
-        say(f"group     {done.group_only} wells of which people agree only on the group, such as 'any crystal'")
-    if done.without_image:
-        say(f"left out  {done.without_image} scores of inspections without an image that matches imager.patterns")
-    if done.missing:
-        say(f"left out  {done.missing} images that are not under imager.image_root ({config.image_root})")
-    for code, number in sorted(done.codes.items()):
-        say(
-            f"no outcome for score {code!r} ({number} wells): add it to imager.codes "
-            "or use xtalgrid-train sets dataset --map"
-        )
-
-
 @click.command()
 @click.option("--wells", type=click.IntRange(1, 96), default=24, show_default=True, help="Wells to render.")
 @click.option("--serve", "then_serve", is_flag=True, help="Start the viewer at the end.")
@@ -241,5 +212,5 @@ def _print_scores(folder_run: FolderRun, truth: dict[str, str]) -> None:
     print_table(header, rows, right="well probability p_crystal")
 
 
-FOLDERS = (run, import_command, export_scored_command, demo)
+FOLDERS = (run, import_command, demo)
 """The commands of this module."""

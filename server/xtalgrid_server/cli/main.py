@@ -15,6 +15,7 @@ from .. import config as configuration
 from ..steps.step import EXIT_BUSY, set_up_logging
 from .boinc import boinc
 from .chain import CHAIN
+from .exchange import EXCHANGE
 from .folders import FOLDERS
 from .models import model
 from .operations import OPERATIONS
@@ -68,6 +69,7 @@ def main(ctx: click.Context, file: Path | None, home: Path | None) -> None:
 
 for command in (
     *CHAIN,
+    *EXCHANGE,
     *FOLDERS,
     *OPERATIONS,
     *REPORTS,

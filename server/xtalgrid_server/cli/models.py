@@ -15,7 +15,7 @@ from ..reports.models import list_models, model_lines, pair_text
 from ..steps.step import step, user
 from ..steps.system import System
 from .options import log_access, with_config
-from .printing import json_option, print_json, print_lines
+from .printing import json_option, print_found
 
 
 @click.group(cls=CommandGroup)
@@ -30,10 +30,7 @@ def model_list(config: Config, as_json: bool) -> None:
     """List the weights, those in use marked *, and what was promoted when, by whom and why."""
     with System(config) as system:
         listed = list_models(config, system.ledger)
-    if as_json:
-        print_json(listed)
-    else:
-        print_lines(model_lines(listed))
+    print_found(listed, model_lines(listed), as_json)
 
 
 @model.command("adapt", context_settings={"ignore_unknown_options": True})

@@ -22,7 +22,7 @@ from ..reports.status import status as pipeline_status
 from ..reports.status import status_lines
 from ..steps.system import System
 from .options import with_config
-from .printing import json_option, print_json, print_lines
+from .printing import json_option, print_found, print_json, print_lines
 from .viewer import announce, browser, host_option, port_option
 
 
@@ -75,10 +75,7 @@ def status(config: Config, as_json: bool) -> None:
     """Show the state of the pipeline and what needs a person."""
     with System(config) as system:
         state = pipeline_status(config, system.ledger, system.imager)
-    if as_json:
-        print_json(state)
-    else:
-        print_lines(status_lines(state))
+    print_found(state, status_lines(state), as_json)
 
 
 @click.command()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ from typing import Any
 import click
 
 from xtalgrid_core.errors import XtalgridError
+from xtalgrid_core.outcomes import Group, Outcome
 
 from ..config import Config
+from ..reports.entries import Filter
 from ..steps.step import user
 from ..storage.access_log import AccessLog
 
@@ -25,6 +28,38 @@ def with_config(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.pass_context
     def call(ctx: click.Context, /, *args: Any, **options: Any) -> Any:
         return command(ctx.obj(), *args, **options)
+
+    return call
+
+
+def _outcome(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
+    known = [*Group, *(outcome for outcome in Outcome if outcome is not Outcome.FAILED)]
+    if value and value not in known:
+        raise click.BadParameter(f"{value!r} is neither an outcome nor a group; choose from: {', '.join(known)}")
+    return value
+
+
+def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that select drops; the command gets them as `chosen`, a `Filter`."""
+
+    @click.option("--outcome", default="", callback=_outcome, help="An outcome or a group, such as crystal.")
+    @click.option("--sample", default="", help="Part of the sample's name.")
+    @click.option("--condition", default="", help="Part of the condition, such as 'PEG 3350'.")
+    @click.option("--project", default="", help="Part of the project's name.")
+    @click.option("--barcode", default="", help="One plate.")
+    @click.option("--from", "since", type=click.DateTime(["%Y-%m-%d"]), help="Inspected on this day or later.")
+    @click.option("--to", "until", type=click.DateTime(["%Y-%m-%d"]), help="Inspected on this day or earlier.")
+    @click.option("--note", default="", help="Part of a note on the drop.")
+    @click.option("--favourites", is_flag=True, help="Only drops that are somebody's favourites.")
+    @click.option("--scored-by-people", is_flag=True, help="Only inspections that a person scored.")
+    @wraps(command)
+    def call(*args: Any, since: datetime | None, until: datetime | None, **options: Any) -> Any:
+        names = ("outcome", "sample", "condition", "project", "barcode", "scored_by_people", "note", "favourites")
+        fields = {name: options.pop(name) for name in names}
+        before = until + timedelta(days=1) if until else None
+        if since and before and since >= before:
+            raise click.BadParameter("--from is later than --to")
+        return command(*args, chosen=Filter(**fields, since=since, before=before), **options)
 
     return call
 

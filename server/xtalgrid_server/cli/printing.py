@@ -44,6 +44,14 @@ def print_script(script: str) -> None:
     click.echo(script, nl=False)
 
 
+def print_found(value: Any, lines: Iterable[str], as_json: bool, imager_times: frozenset[str] = IMAGER_TIMES) -> None:
+    """Print what a command found: as JSON for programs, or as lines for people."""
+    if as_json:
+        print_json(value, imager_times)
+    else:
+        print_lines(lines)
+
+
 def print_json(value: Any, imager_times: frozenset[str] = IMAGER_TIMES) -> None:
     """Print a value as one JSON document: times in ISO 8601, with Z if they are UTC, and outcomes by name.
 

@@ -18,7 +18,7 @@ from ..service import cron, systemd
 from ..service.account import prepare
 from ..service.jobs import JobState, Service, plan
 from ..service.step import run_step
-from .printing import json_option, print_json, print_lines
+from .printing import json_option, print_found
 
 Way = Literal["systemd", "cron"]
 
@@ -108,10 +108,7 @@ def uninstall(user_level: bool) -> None:
 def status(user_level: bool, as_json: bool) -> None:
     """Show which services are installed and running; `xtalgrid status` shows the progress of the chain."""
     states = [state for host in _hosts(user_level) for state in host.status()]
-    if as_json:
-        print_json(states)
-    else:
-        print_lines(map(str, states))
+    print_found(states, map(str, states), as_json)
     if not states:
         raise ConfigError(f"no service is installed; run xtalgrid --config FILE service install{_level(user_level)}")
     bad = [state.job for state in states if not state.is_good]

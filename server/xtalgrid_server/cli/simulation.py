@@ -12,7 +12,7 @@ from xtalgrid_core.command_group import say
 
 from ..simulation.model import HOUR, Scenario, hosts_needed, simulate
 from ..simulation.summary import lines, summary
-from .printing import json_option, print_json, print_lines
+from .printing import json_option, print_found
 
 _DEFAULT = Scenario()
 
@@ -65,7 +65,4 @@ def simulate_command(within_h: float | None, as_json: bool, **options: Any) -> N
             say(f"{hosts} computers are needed")
         scenario = dataclasses.replace(scenario, hosts=hosts)
     figures = summary(scenario, simulate(scenario))
-    if as_json:
-        print_json(figures)
-    else:
-        print_lines(lines(figures))
+    print_found(figures, lines(figures), as_json)

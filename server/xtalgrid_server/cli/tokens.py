@@ -14,7 +14,7 @@ from ..steps.system import System
 from ..web.auth.authentication import LONGEST_NAME, Authentication, name_problem
 from ..web.auth.tokens import DAYS, USUAL_DAYS
 from .options import check_account, log_access, with_config
-from .printing import json_option, print_json, print_lines
+from .printing import json_option, print_found
 
 
 @click.group("token", cls=CommandGroup)
@@ -69,25 +69,21 @@ def list_tokens(config: Config, name: str, as_json: bool) -> None:
     """List the tokens that work, of NAME or of everybody; times are UTC."""
     with System(config) as system:
         working = system.ledger.tokens.working(name)
-    if as_json:
-        print_json(
-            [
-                {
-                    "name": one.who,
-                    "label": one.label,
-                    "scope": one.scope,
-                    "made_by": one.made_by,
-                    "made_at": one.made_at,
-                    "expires_at": one.expires_at,
-                    "used_at": one.used_at,
-                }
-                for one in working
-            ]
-        )
-    else:
-        print_lines(
-            f"{one.who:{LONGEST_NAME}}  {one.label}  {one.scope}, made by {one.made_by}, "
-            f"until {one.expires_at:%Y-%m-%d}, "
-            + (f"last used {one.used_at:%Y-%m-%d %H:%M}" if one.used_at else "never used")
-            for one in working
-        )
+    rows = [
+        {
+            "name": one.who,
+            "label": one.label,
+            "scope": one.scope,
+            "made_by": one.made_by,
+            "made_at": one.made_at,
+            "expires_at": one.expires_at,
+            "used_at": one.used_at,
+        }
+        for one in working
+    ]
+    lines = (
+        f"{one.who:{LONGEST_NAME}}  {one.label}  {one.scope}, made by {one.made_by}, until {one.expires_at:%Y-%m-%d}, "
+        + (f"last used {one.used_at:%Y-%m-%d %H:%M}" if one.used_at else "never used")
+        for one in working
+    )
+    print_found(rows, lines, as_json)

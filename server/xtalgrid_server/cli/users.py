@@ -17,7 +17,7 @@ from ..steps.system import System
 from ..web.auth.authentication import LONGEST_NAME, name_problem
 from ..web.auth.passwords import hash_password, password_problem
 from .options import log_access, with_config
-from .printing import json_option, print_json, print_lines
+from .printing import json_option, print_found
 
 
 @click.group("user", cls=CommandGroup)
@@ -28,10 +28,9 @@ def users() -> None:
 @users.command()
 @click.argument("name")
 @click.option("--stdin", "piped", is_flag=True, help="Read the password from standard input, one line.")
-@click.pass_context
-def add(ctx: click.Context, name: str, piped: bool) -> None:
+@with_config
+def add(config: Config, name: str, piped: bool) -> None:
     """Add the user NAME, or change their password, which ends their sessions and tokens."""
-    config: Config = ctx.obj()
     name = name.strip()
     if problem := name_problem(config, name):
         raise XtalgridError(problem)
@@ -50,10 +49,9 @@ def add(ctx: click.Context, name: str, piped: bool) -> None:
 
 @users.command()
 @click.argument("name")
-@click.pass_context
-def remove(ctx: click.Context, name: str) -> None:
+@with_config
+def remove(config: Config, name: str) -> None:
     """Remove NAME's access, tokens too. Their scores are kept."""
-    config: Config = ctx.obj()
     with System(config) as system:
         removed = system.ledger.tokens.remove(name)
         if system.ledger.users.password(name):
@@ -66,15 +64,14 @@ def remove(ctx: click.Context, name: str) -> None:
 
 @users.command("list")
 @json_option
-@click.pass_context
-def list_users(ctx: click.Context, as_json: bool) -> None:
+@with_config
+def list_users(config: Config, as_json: bool) -> None:
     """List the users, with who set their password and when (UTC)."""
-    with System(ctx.obj()) as system:
+    with System(config) as system:
         listed = system.ledger.users.all()
-    if as_json:
-        print_json([{"name": name, "password_set_by": who, "at": at} for name, who, at in listed])
-    else:
-        print_lines(f"{name:{LONGEST_NAME}}  password set by {who}, {at:%Y-%m-%d %H:%M}" for name, who, at in listed)
+    rows = [{"name": name, "password_set_by": who, "at": at} for name, who, at in listed]
+    lines = (f"{name:{LONGEST_NAME}}  password set by {who}, {at:%Y-%m-%d %H:%M}" for name, who, at in listed)
+    print_found(rows, lines, as_json)
 
 
 @users.command()
@@ -97,11 +94,10 @@ def notifications(config: Config, name: str | None, as_json: bool) -> None:
         {"name": who, "when": own.when, "mail": own.address, "webhook": own.kind if own.url else ""}
         for who, own in chosen.items()
     ]
-    if as_json:
-        print_json(rows)
-    else:
-        lines = [f"{row['name']:{LONGEST_NAME}}  {row['when']:<8}  {row['mail']}  {row['webhook']}" for row in rows]
-        print_lines([line.rstrip() for line in lines] or ["nobody has switched notifications on"])
+    lines = [
+        f"{row['name']:{LONGEST_NAME}}  {row['when']:<8}  {row['mail']}  {row['webhook']}".rstrip() for row in rows
+    ]
+    print_found(rows, lines or ["nobody has switched notifications on"], as_json)
 
 
 @click.command("projects")
@@ -113,10 +109,8 @@ def projects_command(config: Config, person: str | None, as_json: bool) -> None:
     with System(config) as system:
         if person is not None:
             seen = seen_by(config, system.ledger, person)
-            print_json(seen) if as_json else print_lines(seen or [f"{person} sees no plate"])
+            print_found(seen, seen or [f"{person} sees no plate"], as_json)
             return
         found = projects(config, system.ledger)
-    if as_json:
-        print_json(found)
-    else:
-        print_lines(project_lines(found) if found.projects or found.problems else ["no plates and no projects"])
+    has_any = bool(found.projects or found.problems)
+    print_found(found, project_lines(found) if has_any else ["no plates and no projects"], as_json)
