@@ -5,7 +5,6 @@ from __future__ import annotations
 import msgspec
 
 from ..config import Config
-from ..domain.drop_state import meaning_name
 from ..ledger.marks import Mark
 from ..ledger.shapes import DropImage
 from .regions import image_file
@@ -28,7 +27,7 @@ def mark_row(config: Config, image: DropImage, mark: Mark) -> tuple[object, ...]
         image.well,
         image.inspection,
         mark.kind,
-        meaning_name(mark.meaning) if mark.meaning is not None else mark.word,
+        mark.name,
         mark.word,
         mark.top,
         mark.left,

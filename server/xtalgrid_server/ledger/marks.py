@@ -86,6 +86,16 @@ class Mark(msgspec.Struct, frozen=True, kw_only=True):
         return self.y - (self.height or 0.0) / 2
 
     @property
+    def name(self) -> str:
+        """What is there: our name of the outcome or group, else the word; empty if nobody said."""
+        return self.word if self.meaning is None else meaning_name(self.meaning)
+
+    @property
+    def what(self) -> str:
+        """The same in the giver's own word, if there is one."""
+        return self.word or self.name
+
+    @property
     def problem(self) -> str:
         """Why it can't be stored; empty if it can."""
         numbers = [self.x, self.y, *(number for corner in self.polygon for number in corner)]

@@ -8,7 +8,6 @@ import msgspec
 
 from xtalgrid_core import wire
 
-from ..domain.drop_state import meaning_name
 from ..domain.images import ImageRow
 from ..ledger.marks import Mark
 from ..ledger.shapes import DropImage
@@ -41,11 +40,6 @@ class PlacedMark(msgspec.Struct, frozen=True):
     mark: Mark
     um: tuple[float, float] | None
     size_um: tuple[float, float] | None
-
-    @property
-    def what(self) -> str:
-        """What is there, for people."""
-        return self.mark.word or (meaning_name(self.mark.meaning) if self.mark.meaning else "")
 
     @property
     def row(self) -> tuple[float | None, ...]:
@@ -100,7 +94,7 @@ def mark_rows(marks: Iterable[tuple[ImageRow, PlacedMark]]) -> list[tuple[object
             image.image_name,
             each.mark.kind,
             *each.row,
-            each.what,
+            each.mark.what,
             each.mark.note,
             each.mark.who,
             f"{each.mark.at:%Y-%m-%d %H:%M:%S}",

@@ -19,7 +19,6 @@ import sqlalchemy as sa
 from xtalgrid_core.errors import XtalgridError
 
 from ..config import Config
-from ..domain.drop_state import meaning_name
 from ..domain.images import ImageRow
 from ..domain.log import log
 from ..imager.ispyb.finding import find_files
@@ -168,8 +167,7 @@ def _write(
 
 def _sub_sample(mark: Mark, image: int, size: tuple[int, int] | None) -> SubSample:
     """Return a mark as a sub-sample, cut at the image's edges (height and width); of an outline, its box."""
-    what = mark.word or (meaning_name(mark.meaning) if mark.meaning is not None else "")
-    said = ": ".join(filter(None, (what, mark.note)))
+    said = ": ".join(filter(None, (mark.what, mark.note)))
     text = comment(f"{said} ({mark.who}, xtalgrid)")
     height, width = size or (math.inf, math.inf)
 

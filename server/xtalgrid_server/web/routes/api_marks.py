@@ -176,7 +176,7 @@ def mark_listed(each: PlacedMark) -> MarkListed:
         polygon=[[x, y] for x, y in mark.polygon],
         x_um=x_um,
         y_um=y_um,
-        what=meaning_name(mark.meaning) if mark.meaning else mark.word,
+        what=mark.name,
         note=mark.note,
         who=mark.who,
         at=mark.at.replace(tzinfo=UTC),

@@ -9,7 +9,6 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Response
 from fastapi.concurrency import run_in_threadpool
 
-from xtalgrid_core import wire
 from xtalgrid_core.errors import ImageError
 from xtalgrid_core.spreadsheets import csv_line
 from xtalgrid_scoring.table import SECOND_OPINION_COLUMNS
@@ -53,8 +52,8 @@ def scores(request: AllowedRequest, barcode: str, inspection: int) -> Response:
             (request.site.config.score_code(image.outcome) or "") if image.outcome else "",
             image.outcome or "",
             f"{image.probability:.4f}" if image.is_scored else "",
-            "" if drop.p_crystal is None else f"{drop.p_crystal:.4f}",
-            "" if image.p_new is None else f"{image.p_new:.4f}",
+            _number(drop.p_crystal),
+            _number(image.p_new),
             image.since.isoformat(sep=" ") if image.since else "",
             image.uv or "",
             "; ".join(score.who for score in people),
@@ -68,7 +67,7 @@ def scores(request: AllowedRequest, barcode: str, inspection: int) -> Response:
             drop.favourite_of,
             "; ".join(f"{note.who}: {note.text}" for note in drop.remarks),
             sum(len(marks.get(each.image_id, ())) for each in drop.images) or "",
-            *(_second_opinion(answers.get(image.image_id)) if answers else ()),
+            *(map(_number, second_opinion(answers.get(image.image_id)).values()) if answers else ()),
         )
         lines.append(csv_line(values, "\r\n"))
     request.log("export", kind="csv", barcode=barcode, inspection=inspection)
@@ -113,6 +112,5 @@ async def _embedded(request: PageRequest, drop: DropCard) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(data).decode()
 
 
-def _second_opinion(answer: wire.Scored | None) -> list[str]:
-    values = second_opinion(answer).values() if answer else [None] * len(SECOND_OPINION_COLUMNS)
-    return ["" if value is None else f"{value:.4f}" for value in values]
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
