@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from xtalgrid_core.outcomes import SCORED_GROUPS, Group, Outcome
+from xtalgrid_core.outcomes import CLASSES, GROUP_CLASSES, SCORED_GROUPS, Group, Outcome
 
 Comparison = Literal["agree", "differ", "alone"]
 
@@ -25,6 +25,11 @@ Meaning = Outcome | Group
 def group_of(meaning: Meaning) -> Group:
     """Return an outcome's group; a group itself."""
     return meaning if isinstance(meaning, Group) else meaning.group
+
+
+def outcome_of(meaning: Meaning) -> Outcome:
+    """Return an outcome itself; for a group, its first outcome, whose colour and priority it has."""
+    return CLASSES[GROUP_CLASSES[meaning][0]] if isinstance(meaning, Group) else meaning
 
 
 def meaning_name(meaning: Meaning) -> str:

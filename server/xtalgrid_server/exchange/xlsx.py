@@ -19,11 +19,11 @@ from openpyxl.utils import get_column_letter
 from openpyxl.worksheet.properties import PageSetupProperties
 
 from xtalgrid_core.frames import percent
-from xtalgrid_core.outcomes import CLASSES, GROUP_CLASSES, SCORED_GROUPS, Group, Outcome, ink
+from xtalgrid_core.outcomes import CLASSES, SCORED_GROUPS, Group, Outcome, ink
 from xtalgrid_core.wells import row_letters
 
 from ..config import Config
-from ..domain.drop_state import DISPUTED, DropState, Meaning, meaning_name
+from ..domain.drop_state import DISPUTED, DropState, Meaning, meaning_name, outcome_of
 from ..reports.entries import DropInspection, Entry
 from ..reports.tables import COLUMNS, row
 
@@ -181,7 +181,6 @@ def _look_of_state(state: DropState) -> tuple[str, str]:
 
 
 def _look(meaning: Meaning) -> tuple[str, str]:
-    """Return the letter and the colour; a group alone has that of its first outcome."""
-    if isinstance(meaning, Group):
-        return meaning[:2].title(), CLASSES[GROUP_CLASSES[meaning][0]].style.colour
-    return meaning.style.letter, meaning.style.colour
+    """Return the letter and the colour."""
+    style = outcome_of(meaning).style
+    return meaning[:2].title() if isinstance(meaning, Group) else style.letter, style.colour

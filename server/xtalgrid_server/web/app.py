@@ -15,9 +15,10 @@ from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.routing import Match
 
 from xtalgrid_core.errors import Busy, LedgerError
-from xtalgrid_core.outcomes import CLASSES, GROUP_CLASSES, SCORED_GROUPS, Outcome
+from xtalgrid_core.outcomes import SCORED_GROUPS, Outcome
 
 from ..config import Config
+from ..domain.drop_state import outcome_of
 from ..domain.log import log
 from ..imager.crystaltrak.database import ImagerDatabase
 from ..ledger.store import Ledger
@@ -123,15 +124,11 @@ def create_app(config: Config) -> FastAPI:
     return app
 
 
-_GROUP_LOOKS = {group: CLASSES[GROUP_CLASSES[group][0]] for group in SCORED_GROUPS}
-"""A group alone has the colour of its first outcome."""
-
-
 def _add_outcome_styles(app: FastAPI, site: Site) -> None:
     styles = site.render(
         "looks.css",
         outcomes=list(Outcome),
-        groups=_GROUP_LOOKS,
+        groups={group: outcome_of(group) for group in SCORED_GROUPS},
         ratios=layout.RATIOS,
         most=layout.MOST_TILES,
         keys=site.keys,

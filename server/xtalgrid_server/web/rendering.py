@@ -12,6 +12,7 @@ import jinja2
 
 from xtalgrid_core.frames import percent
 
+from ..domain.drop_state import outcome_of
 from ..domain.novelty import new_since, stood
 from ..steps.account import account_lines
 from . import query_parameters
@@ -38,6 +39,7 @@ def renderer() -> Render:
         static_version=hashlib.sha256(static + (_HERE / "templates" / "looks.css").read_bytes()).hexdigest()[:10],
         plate_address=query_parameters.plate_address,
         well_address=query_parameters.well_address,
+        outcome_of=outcome_of,
         kind_of=query_parameters.kind_of,
         name_of=query_parameters.name_of,
         letter_of=query_parameters.letter_of,

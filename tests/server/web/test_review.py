@@ -13,10 +13,11 @@ import pytest
 from click.testing import CliRunner
 
 from xtalgrid_core.errors import FailureReason
-from xtalgrid_core.outcomes import Outcome
+from xtalgrid_core.outcomes import Group, Outcome
 from xtalgrid_server.cli.main import main
 from xtalgrid_server.domain.wells import Well
 from xtalgrid_server.ledger.contents import Contents
+from xtalgrid_server.ledger.imported_scores import ImportedScore
 from xtalgrid_server.ledger.shapes import DropImage
 from xtalgrid_server.web.app import create_app
 from xtalgrid_server.web.pages.drops import drop_cards, find_stop
@@ -316,6 +317,15 @@ def test_the_best_wells_in_one_file(client, score, config):
     assert "attachment" in answered.headers["content-disposition"]
     assert answered.text.count('<img src="data:image/jpeg;base64,') == 1  # A2a is below the line
     assert "A1a" in answered.text and "http" not in re.sub(r"base64,[^\"]+", "", answered.text)
+
+
+def test_the_best_wells_have_the_colour_of_a_group_that_a_person_named(client, score, system):
+    score({(1, 1): Outcome.CLEAR})
+    said = ImportedScore(1, "person", "ann", INSPECTED, "scored", "Crystals", Group.CRYSTAL)
+    system.ledger.imported_scores.add([said])
+    page = client.get(f"{PLATE}/best.html")
+    assert page.status_code == 200
+    assert 'style="border-color: #e0201b"' in page.text and "ann: any crystal" in page.text
 
 
 def test_json_for_the_labs_programs(client, score):

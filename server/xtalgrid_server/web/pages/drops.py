@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 
 from xtalgrid_core.decision import priority
 from xtalgrid_core.frames import percent
-from xtalgrid_core.outcomes import CLASSES, GROUP_CLASSES, Group, Outcome
+from xtalgrid_core.outcomes import Group
 
-from ...domain.drop_state import DropState, PersonScore
+from ...domain.drop_state import DropState, PersonScore, outcome_of
 from ...domain.novelty import new_since
 from ...domain.wells import Well
 from ...ledger.drop_notes import DropNote
@@ -230,8 +230,7 @@ def best_ever(inspections: Iterable[Iterable[DropCard]]) -> list[DropCard]:
 def _best_score(drop: DropCard) -> tuple[bool, int, float]:
     waits, order = rank(drop.image)[:2]
     if drop.state.said:
-        said = (each if isinstance(each, Outcome) else CLASSES[GROUP_CLASSES[each][0]] for each in drop.state.outcomes)
-        waits, order = False, min(map(priority, said))
+        waits, order = False, min(priority(outcome_of(each)) for each in drop.state.outcomes)
     if drop.state.group is Group.CRYSTAL:
         order = -1  # of crystals, the likeliest counts, not the kind
     return waits, order, -(drop.chance or 0.0)

@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from xtalgrid_core.outcomes import CLASSES, GROUP_CLASSES, STYLES, Outcome, ink
+from xtalgrid_core.outcomes import STYLES, Outcome, ink
 
+from ...domain.drop_state import outcome_of
 from ..pages.drops import DropCard
 from ..pages.layout import PlateGrid, plate_grid
 from ..query_parameters import GROUP_KINDS, KINDS, all_kinds, letter_of, name_of
@@ -33,10 +34,8 @@ class Look:
 
 def look(kind: str, number: int = 0) -> Look:
     """Return how a kind looks; `number` is for the legend."""
-    if kind in KINDS:
-        colour = KINDS[kind].style.colour
-    elif kind in GROUP_KINDS:
-        colour = CLASSES[GROUP_CLASSES[GROUP_KINDS[kind]][0]].style.colour
+    if meaning := KINDS.get(kind) or GROUP_KINDS.get(kind):
+        colour = outcome_of(meaning).style.colour
     else:
         colour = STYLES[Outcome.UNDECIDED].colour if kind == "disputed" else _PALE
     return Look(name_of(kind), letter_of(kind), colour, number)
