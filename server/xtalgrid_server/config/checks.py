@@ -7,7 +7,9 @@ import difflib
 import ipaddress
 import re
 import zoneinfo
+from collections.abc import Collection, Iterable
 from fnmatch import fnmatchcase
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from xtalgrid_core.outcomes import CLASSES, SCORED_GROUPS, Group, Outcome
 
 from ..domain.words import SCORE_COLUMNS, configured, names_known
 from . import vendor
-from .sections import Alerts, Config, Imager, UndecidedBelow, Viewer, Webhooks, Work
+from .sections import Config, UndecidedBelow, Viewer, Webhooks, Work
 
 _HOST = re.compile(r"[\w.-]+", re.ASCII)
 _HOST_AND_PORT = re.compile(r"([\w.-]+|\[[0-9a-fA-F:.]+\])(:\d{1,5})?", re.ASCII)
@@ -35,31 +37,21 @@ def find_mistakes(config: Config) -> list[str]:
     except (zoneinfo.ZoneInfoNotFoundError, ValueError):
         errors.append(f"imager.time_zone: unknown zone {config.imager.time_zone!r}; give one such as Europe/Berlin")
     outcomes = [str(outcome) for outcome in CLASSES]
-    errors += _imager_checks(config.imager)
-    errors += [
-        f"imager.codes: unknown outcome {name!r}{did_you_mean(name, outcomes)}"
-        for name in config.imager.codes
-        if name not in outcomes
-    ]
-    for rule in config.publish.hold:
-        known = [*outcomes, *Group]
-        if rule.outcome not in known:
-            errors.append(f"publish.hold: unknown outcome or group {rule.outcome!r}{did_you_mean(rule.outcome, known)}")
+    errors += _imager_checks(config)
+    errors += _unknown("imager.codes", "outcome", config.imager.codes, outcomes)
+    held = [rule.outcome for rule in config.publish.hold]
+    errors += _unknown("publish.hold", "outcome or group", held, [*outcomes, *Group])
     errors += [
         f"scores.names: {word!r} is to mean {meaning!r}, which is neither an outcome nor a group"
         + did_you_mean(meaning, names_known())
         for word, meaning in config.scores.names.items()
         if meaning and configured(meaning) is None
     ]
-    errors += [
-        f"scores.columns: unknown column {name!r}{did_you_mean(name, SCORE_COLUMNS)}"
-        for name in config.scores.columns
-        if name not in SCORE_COLUMNS
-    ]
+    errors += _unknown("scores.columns", "column", config.scores.columns, SCORE_COLUMNS)
     errors += _publish_checks(config)
     errors += _ispyb_checks(config)
     errors += _boinc_checks(config)
-    errors += _alerts_checks(config.alerts)
+    errors += _alerts_checks(config)
     errors += _webhooks_checks(config.webhooks)
     errors += _viewer_checks(config.viewer)
     errors += _own_scores_checks(config)
@@ -101,35 +93,35 @@ def _work_checks(work: Work) -> list[str]:
     return errors
 
 
-def _imager_checks(imager: Imager) -> list[str]:
+def _imager_checks(config: Config) -> list[str]:
     """Find unknown tables and columns, names given twice, and keys that require another key."""
-    errors = [
-        f"imager.tables: unknown table {key!r}{did_you_mean(key, vendor.TABLES)}"
-        for key in imager.tables
-        if key not in vendor.TABLES
-    ]
+    imager = config.imager
+    errors = _unknown("imager.tables", "table", imager.tables, vendor.TABLES)
     for table, columns in imager.columns.items():
-        if table not in vendor.TABLES:
-            errors.append(f"imager.columns: unknown table {table!r}{did_you_mean(table, vendor.TABLES)}")
+        if unknown := _unknown("imager.columns", "table", [table], vendor.TABLES):
+            errors += unknown
             continue
         known = vendor.columns(table)
-        errors += [
-            f"imager.columns.{table}: unknown column {key!r}{did_you_mean(key, known)}"
-            for key in columns
-            if key not in known
-        ]
+        errors += _unknown(f"imager.columns.{table}", "column", columns, known)
         errors += _twice(f"imager.columns.{table}", {key: columns.get(key, key) for key in known})
     errors += _twice("imager.tables", {key: imager.tables.get(key, name) for key, (name, _) in vendor.TABLES.items()})
-    if not imager.url:
-        needless = ("write_url", "password_file", "write_password_file")
-        errors += [f"imager.{key}: needs imager.url, which is not set" for key in needless if getattr(imager, key)]
-    elif imager.folder:
+    errors += _needs(config, "imager.url", "imager.write_url", "imager.password_file", "imager.write_password_file")
+    if imager.url and imager.folder:
         errors.append(
             "imager.folder: its images go into the embedded database, but imager.url is set; remove one of them"
         )
-    if imager.write_password_file and not imager.write_url:
-        errors.append("imager.write_password_file: needs imager.write_url, which is not set")
-    return errors
+    return errors + _needs(config, "imager.write_url", "imager.write_password_file")
+
+
+def _unknown(key: str, what: str, names: Iterable[str], known: Collection[str]) -> list[str]:
+    """Find names that are not known."""
+    return [f"{key}: unknown {what} {name!r}{did_you_mean(name, known)}" for name in names if name not in known]
+
+
+def _needs(config: Config, other: str, *keys: str) -> list[str]:
+    """Find keys that are set although the other one, which they need, is not."""
+    needless = [] if attrgetter(other)(config) else [key for key in keys if attrgetter(key)(config)]
+    return [f"{key}: needs {other}, which is not set" for key in needless]
 
 
 def _twice(key: str, names: dict[str, str]) -> list[str]:
@@ -153,8 +145,7 @@ def _ispyb_checks(config: Config) -> list[str]:
     if source.url and (config.imager.url or config.imager.folder):
         other = "imager.url" if config.imager.url else "imager.folder"
         errors.append(f"imager.ispyb.url: images come from {other} already; remove one of them")
-    if source.password_file and not source.url:
-        errors.append("imager.ispyb.password_file: needs imager.ispyb.url, which is not set")
+    errors += _needs(config, "imager.ispyb.url", "imager.ispyb.password_file")
     if source.since and re.fullmatch(r"\d{4}-\d\d-\d\d", source.since) is None:
         errors.append(f"imager.ispyb.since: {source.since!r} is not a date such as 2026-01-31")
     if len(set(settings.classes)) != len(SCORED_GROUPS) or not all(0 < len(name) <= 15 for name in settings.classes):
@@ -164,13 +155,9 @@ def _ispyb_checks(config: Config) -> list[str]:
         for name, plate in source.types.items()
         if not plate.drops
     ]
-    if not settings.url:
-        if settings.password_file:
-            errors.append("publish.ispyb.password_file: needs publish.ispyb.url, which is not set")
-        if settings.marks:
-            errors.append("publish.ispyb.marks: needs publish.ispyb.url, which is not set")
-        if not config.publish.score_table:
-            errors.append("publish.score_table: false, but no publish.ispyb.url is set; scores would go nowhere")
+    errors += _needs(config, "publish.ispyb.url", "publish.ispyb.password_file", "publish.ispyb.marks")
+    if not settings.url and not config.publish.score_table:
+        errors.append("publish.score_table: false, but no publish.ispyb.url is set; scores would go nowhere")
     return errors
 
 
@@ -253,10 +240,11 @@ def _own_scores_checks(config: Config) -> list[str]:
     return errors
 
 
-def _alerts_checks(alerts: Alerts) -> list[str]:
+def _alerts_checks(config: Config) -> list[str]:
     """Find settings with which no mail could be sent."""
+    alerts = config.alerts
     if not alerts.smtp_host:
-        return ["alerts.domains: needs alerts.smtp_host, which is not set"] if alerts.domains else []
+        return _needs(config, "alerts.smtp_host", "alerts.domains")
     errors = [
         f"alerts.domains: {domain!r} is not a mail domain like lab.example"
         for domain in alerts.domains
