@@ -227,9 +227,7 @@ def _csv(job: _Job, stream: IO[bytes]) -> Iterator[Put]:
     stream.write(csv_line((*COLUMNS, *further)))
 
     def put(inspection: DropInspection, entry: Entry) -> None:
-        values = row(job.config, inspection, entry)
-        if further:
-            values |= second_opinion(entry.answer)
+        values = row(job.config, inspection, entry) | (second_opinion(entry.answer) if further else {})
         stream.write(csv_line(list(values.values())))
 
     yield put
@@ -240,10 +238,7 @@ def _json_lines(job: _Job, stream: IO[bytes]) -> Iterator[Put]:
     further = job.further
 
     def put(inspection: DropInspection, entry: Entry) -> None:
-        answer = entry.answer
-        values = full_row(job.config, inspection, entry, answer)
-        if further:
-            values |= second_opinion(answer)
+        values = full_row(job.config, inspection, entry) | (second_opinion(entry.answer) if further else {})
         stream.write(msgspec.json.encode(values) + b"\n")
 
     yield put
@@ -271,15 +266,7 @@ def _coco(job: _Job, stream: IO[bytes]) -> Iterator[Put]:
 
 
 @contextmanager
-def _yolo(job: _Job, add: Add) -> Iterator[Put]:
-    writer = YoloWriter(add)
-    yield _boxes(writer.add, job)
-    writer.finish()
-
-
-@contextmanager
-def _label_studio(job: _Job, stream: IO[bytes]) -> Iterator[Put]:
-    writer = LabelStudioWriter(stream)
+def _finished(writer: YoloWriter | LabelStudioWriter, job: _Job) -> Iterator[Put]:
     yield _boxes(writer.add, job)
     writer.finish()
 
@@ -305,12 +292,12 @@ def _marco(job: _Job, stream: IO[bytes]) -> Iterator[Put]:
 
 @contextmanager
 def _texrank(job: _Job, stream: IO[bytes]) -> Iterator[Put]:
-    def line(entry: Entry, answer: wire.Scored | None) -> tuple[object, ...] | None:
+    def line(entry: Entry) -> tuple[object, ...] | None:
         try:
             path = str(image_path(job.config, entry.image)) if job.with_folders else image_file(entry.image)
         except ImageError:
             path = entry.image.image_name
-        return texrank_row(path, answer)
+        return texrank_row(path, entry.answer)
 
     yield _rows(stream, job.done, line)
 
@@ -323,11 +310,9 @@ def _xlsx(job: _Job, stream: IO[bytes]) -> Iterator[Put]:
         yield writer.add
 
 
-def _rows(
-    stream: IO[bytes], done: Exported, line: Callable[[Entry, wire.Scored | None], tuple[object, ...] | None]
-) -> Put:
+def _rows(stream: IO[bytes], done: Exported, line: Callable[[Entry], tuple[object, ...] | None]) -> Put:
     def put(_inspection: DropInspection, entry: Entry) -> None:
-        values = line(entry, entry.answer)
+        values = line(entry)
         if values is None:
             done.no_probabilities += 1
         else:
@@ -360,8 +345,8 @@ _WRITERS: dict[Format, Any] = {
     "jsonl": _json_lines,
     "parquet": _parquet,
     "coco": _coco,
-    "yolo": _yolo,
-    "label-studio": _label_studio,
+    "yolo": lambda job, add: _finished(YoloWriter(add), job),
+    "label-studio": lambda job, stream: _finished(LabelStudioWriter(stream), job),
     "labelme": _labelme,
     "annotations": _annotations,
     "marco": _marco,

@@ -5,7 +5,6 @@ Bruno et al. 2018, https://github.com/tensorflow/models/tree/master/research/mar
 
 from __future__ import annotations
 
-from xtalgrid_core import wire
 from xtalgrid_core.outcomes import Group
 
 from ..domain.groups import DIGITS, four
@@ -18,13 +17,13 @@ COLUMNS = ("image", "barcode", "inspection", "well", "prediction", "Crystals", "
 _ORDER = (Group.CRYSTAL, Group.OTHER, Group.PRECIPITATE, Group.CLEAR)
 
 
-def marco_row(entry: Entry, answer: wire.Scored | None) -> tuple[object, ...] | None:
+def marco_row(entry: Entry) -> tuple[object, ...] | None:
     """Return an image's row of MARCO's table; None without four probabilities.
 
     `prediction` is the group that we decided, by a threshold; it need not have the largest probability.
     """
-    probabilities, image = four(answer), entry.image
-    if probabilities is None or answer is None:
+    image, answer = entry.image, entry.answer
+    if answer is None or (probabilities := four(answer)) is None:
         return None
     numbers = (f"{probabilities[group]:.{DIGITS}f}" for group in _ORDER)
     place = image.image_name, image.barcode, image.inspection, image.well

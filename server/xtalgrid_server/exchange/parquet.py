@@ -71,7 +71,7 @@ def parquet_writer(config: Config, stream: IO[bytes]) -> Iterator[Callable[[Drop
 
 
 def _row(config: Config, inspection: DropInspection, entry: Entry) -> dict[str, Any]:
-    values = full_row(config, inspection, entry, entry.answer)
+    values = full_row(config, inspection, entry)
     for name in ("inspected", "new_since", "scored_at", "person_at"):
         values[name] = values[name] and datetime.fromisoformat(values[name])
     four = values["groups"] or dict.fromkeys(map(str, SCORED_GROUPS))

@@ -80,13 +80,14 @@ def _by_group(groups: Sequence[float]) -> dict[str, float]:
     return {str(group): round(p, 5) for group, p in zip(SCORED_GROUPS, groups, strict=True)}
 
 
-def full_row(config: Config, inspection: DropInspection, entry: Entry, answer: wire.Scored | None) -> dict[str, Any]:
+def full_row(config: Config, inspection: DropInspection, entry: Entry) -> dict[str, Any]:
     """Convert an image to a line of JSON: the CSV's columns, all people's scores, probabilities, drop and boxes.
 
     Without an ARTscore, what comes from it is None, and there are no boxes.
 
     Boxes are (row, col, height, width) in pixels of the image.
     """
+    answer = entry.answer
     return {
         **row(config, inspection, entry),
         "people": [
