@@ -15,6 +15,7 @@ from xtalgrid_core.outcomes import CLASSES, Outcome
 from ..domain.images import ImageRow
 from . import tables as t
 from .database import LedgerDatabase, insert, is_of, now
+from .image_scores import ImageScores
 from .shapes import image_row
 
 HURRIED = timedelta(seconds=0.5)
@@ -53,11 +54,11 @@ def standing(own: Sequence[Correction]) -> list[Correction]:
     return [one for one in own if one.undoes is None and one.id not in undone]
 
 
-class Corrections:
+class Corrections(ImageScores[Correction]):
     """The part of the ledger that the viewer's score buttons write."""
 
     def __init__(self, database: LedgerDatabase) -> None:
-        self._db = database
+        super().__init__(database, t.corrections, _correction)
 
     def add(
         self,
@@ -143,43 +144,12 @@ class Corrections:
             return _correction(connection.execute(sa.select(t.corrections).where(t.corrections.c.id == added)).one())
 
     def of_images(self, image_ids: Sequence[int]) -> dict[int, list[Correction]]:
-        """Return all scores that people gave these images in the viewer, even if taken back, oldest first."""
-        corrections: dict[int, list[Correction]] = {image_id: [] for image_id in image_ids}
-        statement = sa.select(t.corrections).order_by(t.corrections.c.id)
-        for row in self._db.rows_in(statement, t.corrections.c.image_id, corrections):
-            corrections[row.image_id].append(_correction(row))
-        return corrections
-
-    def of_plates(self, barcodes: Sequence[str]) -> dict[int, list[Correction]]:
-        """Return the same for the images of these plates, without images that have no corrections."""
-        images = t.images.c
-        statement = (
-            sa.select(t.corrections)
-            .join(t.images, images.id == t.corrections.c.image_id)
-            .where(is_of(self._db.source, images.source))
-            .order_by(t.corrections.c.id)
-        )
-        corrections: dict[int, list[Correction]] = {}
-        for row in self._db.rows_in(statement, images.barcode, barcodes):
-            corrections.setdefault(row.image_id, []).append(_correction(row))
-        return corrections
-
-    def of_inspections(self, inspect_ids: Sequence[int]) -> dict[int, list[tuple[str, list[Correction]]]]:
-        """Return the same by inspect id, with the name of each image; nothing for inspections without corrections."""
-        images = t.images.c
-        chosen = sa.select(images.id, images.inspect_id, images.image_name).where(images.source == self._db.source)
-        rows = {row.id: row for row in self._db.rows_in(chosen, images.inspect_id, inspect_ids)}
-        corrections: dict[int, list[tuple[str, list[Correction]]]] = {}
-        for image_id, made in self.of_images(list(rows)).items():
-            if made:
-                corrections.setdefault(rows[image_id].inspect_id, []).append((rows[image_id].image_name, made))
-        return corrections
+        """Return all scores that people gave each of these images in the viewer, even if taken back, oldest first."""
+        return {image_id: [] for image_id in image_ids} | super().of_images(image_ids)
 
     def inspect_ids(self) -> list[int]:
         """Return the inspections whose images people scored in the viewer, even if they took all scores back."""
-        images = t.images.c
-        statement = sa.select(images.inspect_id).join(t.corrections, t.corrections.c.image_id == images.id).distinct()
-        return [row.inspect_id for row in self._db.rows(statement.where(is_of(self._db.source, images.source)))]
+        return self._inspect_ids()
 
     def in_force(self, barcodes: Sequence[str]) -> list[tuple[ImageRow, Correction]]:
         """Return the scores of these plates that people gave in the viewer and have not replaced or taken back."""

@@ -6,7 +6,7 @@ A score that was changed in its program is a newer row; of each person, the newe
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -17,7 +17,8 @@ import sqlalchemy as sa
 from ..domain.drop_state import MEANINGS, Meaning, meaning_name
 from ..domain.images import ImageRow
 from . import tables as t
-from .database import LedgerDatabase, is_of, now
+from .database import LedgerDatabase, now
+from .image_scores import ImageScores
 from .shapes import image_row
 
 Kind = Literal["person", "program"]
@@ -71,11 +72,11 @@ class ImportedScore:
         return self.word, sorted(self.numbers.items())
 
 
-class ImportedScores:
+class ImportedScores(ImageScores[ImportedScore]):
     """The part of the ledger for imported scores."""
 
     def __init__(self, database: LedgerDatabase) -> None:
-        self._db = database
+        super().__init__(database, t.imported_scores, _score)
 
     def unknown(self, scores: Sequence[ImportedScore]) -> list[ImportedScore]:
         """Return those of some scores that are not recorded yet, each once.
@@ -110,46 +111,15 @@ class ImportedScores:
                 new[_key(score, len(earlier))] = score
         return new
 
-    def of_images(self, image_ids: Sequence[int]) -> dict[int, list[ImportedScore]]:
-        """Return the scores of these images, in the order of import, without images that have none."""
-        statement = sa.select(t.imported_scores).order_by(t.imported_scores.c.id)
-        return _by_image(self._db.rows_in(statement, t.imported_scores.c.image_id, image_ids))
-
-    def of_plates(self, barcodes: Sequence[str]) -> dict[int, list[ImportedScore]]:
-        """Return the same for the images of these plates."""
-        images = t.images.c
-        statement = (
-            sa.select(t.imported_scores)
-            .join(t.images, images.id == t.imported_scores.c.image_id)
-            .where(is_of(self._db.source, images.source))
-            .order_by(t.imported_scores.c.id)
-        )
-        return _by_image(self._db.rows_in(statement, images.barcode, barcodes))
-
     def with_images(self, barcodes: Sequence[str]) -> list[tuple[ImageRow, ImportedScore]]:
-        """Return the same as pairs of image and score, in the order of import."""
+        """Return the scores of these plates as pairs of image and score, in the order of import."""
         scores = self.of_plates(barcodes)
         rows = self._db.rows_in(sa.select(t.images), t.images.c.id, list(scores))
         return [(image_row(row), score) for row in rows for score in scores[row.id]]
 
-    def of_inspections(self, inspect_ids: Sequence[int]) -> dict[int, list[tuple[str, list[ImportedScore]]]]:
-        """Return the same by inspect id, with the name of each image."""
-        images = t.images.c
-        with_scores = sa.exists().where(t.imported_scores.c.image_id == images.id)
-        chosen = sa.select(images.id, images.inspect_id, images.image_name)
-        chosen = chosen.where(images.source == self._db.source, with_scores)
-        rows = {row.id: row for row in self._db.rows_in(chosen, images.inspect_id, inspect_ids)}
-        found: dict[int, list[tuple[str, list[ImportedScore]]]] = {}
-        for image_id, scores in self.of_images(list(rows)).items():
-            found.setdefault(rows[image_id].inspect_id, []).append((rows[image_id].image_name, scores))
-        return found
-
     def inspect_ids(self) -> list[int]:
         """Return the inspections whose images people scored in imported files."""
-        images, given = t.images.c, t.imported_scores.c
-        statement = sa.select(images.inspect_id).join(t.imported_scores, given.image_id == images.id).distinct()
-        chosen = statement.where(is_of(self._db.source, images.source), *by_persons())
-        return [row.inspect_id for row in self._db.rows(chosen)]
+        return self._inspect_ids(*by_persons())
 
 
 def numbers_of(score: ImportedScore) -> str:
@@ -188,12 +158,7 @@ def _values(key: str, score: ImportedScore) -> dict[str, Any]:
     }
 
 
-def _by_image(rows: Iterable[Any]) -> dict[int, list[ImportedScore]]:
-    scores: dict[int, list[ImportedScore]] = {}
-    for row in rows:
-        numbers = msgspec.json.decode(row.numbers, type=dict[str, float]) if row.numbers else {}
-        meaning = MEANINGS.get(row.meaning)
-        scores.setdefault(row.image_id, []).append(
-            ImportedScore(row.image_id, row.kind, row.who, row.at, row.at_is, row.word, meaning, numbers, row.origin)
-        )
-    return scores
+def _score(row: Any) -> ImportedScore:
+    numbers = msgspec.json.decode(row.numbers, type=dict[str, float]) if row.numbers else {}
+    meaning = MEANINGS.get(row.meaning)
+    return ImportedScore(row.image_id, row.kind, row.who, row.at, row.at_is, row.word, meaning, numbers, row.origin)
