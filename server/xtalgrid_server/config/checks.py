@@ -120,8 +120,8 @@ def _unknown(key: str, what: str, names: Iterable[str], known: Collection[str]) 
 
 def _needs(config: Config, other: str, *keys: str) -> list[str]:
     """Find keys that are set although the other one, which they need, is not."""
-    needless = [] if attrgetter(other)(config) else [key for key in keys if attrgetter(key)(config)]
-    return [f"{key}: needs {other}, which is not set" for key in needless]
+    alone = [] if attrgetter(other)(config) else [key for key in keys if attrgetter(key)(config)]
+    return [f"{key}: needs {other}, which is not set" for key in alone]
 
 
 def _twice(key: str, names: dict[str, str]) -> list[str]:

@@ -14,7 +14,7 @@ Score = TypeVar("Score")
 
 
 class ImageScores(Generic[Score]):
-    """Reads such a table, in the order in which the scores were recorded; `read` makes a score of a row."""
+    """Reads scores of images in the order in which they were recorded; `read` makes a score of a row."""
 
     def __init__(self, database: LedgerDatabase, table: sa.Table, read: Callable[[Any], Score]) -> None:
         self._db, self._table, self._read = database, table, read
