@@ -113,7 +113,8 @@ def look_again(load: Load, everything: bool, barcodes: tuple[str, ...], minutes:
         f"{done.unsure} unsure, {done.unsaid} where it can't be said"
     )
     also = [(done.known, "known"), (done.alone, "with nothing to compare")]
-    also += [(done.unreadable, "unreadable (see the log)"), (done.waiting, "left for the next run")]
+    why = ", ".join(f"{number} {reason}" for reason, number in done.unreadable.most_common())
+    also += [(done.unreadable.total(), f"unreadable ({why})"), (done.waiting, "left for the next run")]
     say("besides  " + ", ".join(f"{number} {what}" for number, what in also if number or what == "known"))
 
 
