@@ -40,6 +40,8 @@ def create_work_command(
             f", {len(created.unusable)} unusable row{'s' if len(created.unusable) > 1 else ''} (see xtalgrid status)"
         )
     say(f"{created.planned} images {would}planned in {created.units} units{also}")
+    if created.older_wait:
+        say(f"older images wait: {created.older_wait}")
     for line in created.lights.lines():
         say(line)
 

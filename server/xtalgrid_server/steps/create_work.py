@@ -3,7 +3,8 @@
 `progress` says how far it has read. Some days before the watermark, the look-back, are read again, for rows and files
 that arrived late. Images already in a unit with the same options are skipped, so that a run that was killed can simply
 be repeated. The archive is read backwards in time, up to the configured number of images per hour, and only while no
-fresh image waits. An image whose file was replaced is planned again; see `file_changes`.
+fresh image waits. Of images older than the look-back, imported ones too, `work.backfill_under_way` at most are in units
+that have not come back. An image whose file was replaced is planned again; see `file_changes`.
 """
 
 from __future__ import annotations
@@ -56,6 +57,8 @@ class Created:
     """Those of the found images that are dated ahead of now."""
     unusable: list[UnusableRow] = field(default_factory=list)
     """Rows of the imager database that could not be used, those that no earlier run recorded."""
+    older_wait: str = ""
+    """Why images of the archive, or other old ones, are left for a later run; empty if they are not."""
     lights: LightsSeen = field(default_factory=LightsSeen)
     """Images passed over for their light, and drops whose images' light nothing tells; those of earlier runs not."""
 
@@ -200,6 +203,7 @@ class _Run:
         self._unit: list[CheckedImage] = []
         self._bytes = 0
         self._fresh = True
+        self._room: int | None = None
         self._made: list[Submission] = []
         self._taken: set[tuple[int, str]] = set()
         self._light = config.light
@@ -254,17 +258,32 @@ class _Run:
 
     def _read_gap(self, source: ImageSource, gap: Gap, newest: Moment | None) -> tuple[Moment | None, list[Gap]]:
         """Read a gap as far as the limit allows; return the newest moment up to now, and what is left of the gap."""
-        before = gap.before
+        before, stopped = gap.before, self.full()
         inspections = source.newest_first(gap.after, gap.before)
-        for group in [] if self.full() else self.unplanned(inspections, gap.is_read_again):
+        for group in [] if stopped else self.unplanned(inspections, gap.is_read_again):
             if group.moment.inspected <= self._horizon:
                 newest = max(newest, group.moment) if newest else group.moment
-            self.take(group, is_fresh(self._config, group.moment, newest))
-            before = group.moment
-            if self.full():
+            fresh = is_fresh(self._config, group.moment, newest)
+            if group.images and newest and not fresh and self._room_for_older(newest) <= 0:
+                stopped = True
                 break
-        is_read = not self.full() or before is None
-        return newest, [] if is_read else [msgspec.structs.replace(gap, before=before)]
+            self.take(group, fresh)
+            before = group.moment
+            if stopped := self.full():
+                break
+        return newest, [msgspec.structs.replace(gap, before=before)] if stopped and before else []
+
+    def _room_for_older(self, newest: Moment) -> int:
+        """Return how many more images older than the look-back may be planned; if none, note why."""
+        if self._room is None:
+            since = earlier(newest.inspected, timedelta(days=self._config.work.look_back_days))
+            self._room = self._config.work.backfill_under_way - self._ledger.units.images_under_way(before=since)
+        if self._room <= 0:
+            most = self._config.work.backfill_under_way
+            self.created.older_wait = (
+                f"{most - self._room} are in units that have not come back, and work.backfill_under_way is {most}"
+            )
+        return self._room
 
     def _read_look_back(self, source: ImageSource, newest: Moment, look_back: timedelta) -> None:
         """Read again what lies shortly before the newest image of earlier runs: rows and files may arrive late."""
@@ -286,17 +305,22 @@ class _Run:
 
     def _read_archive(self, source: ImageSource, archive: Archive, newest: Moment) -> Archive:
         """Continue the archive as far as the hourly rate allows, if no fresh images wait."""
-        since = earlier(newest.inspected, timedelta(days=self._config.work.look_back_days))
-        fresh = self._ledger.units.images_under_way(since)
-        if fresh or self.created.planned:
-            log.info(
-                "%s: the archive has to wait: %d fresh images are in progress", STEP, fresh or self.created.planned
-            )
-            return archive
-        self._limit = min(self._limit, self._config.work.backfill_per_hour - self._ledger.units.planned_lately(since))
         before, read = archive.before, archive.read
-        for group in self.unplanned(source.newest_first(None, before)) if before is not None else []:
-            if self.full():
+        if before is None:
+            return archive
+        since = earlier(newest.inspected, timedelta(days=self._config.work.look_back_days))
+        fresh = self._ledger.units.images_under_way(since) or self.created.planned
+        if fresh:
+            self.created.older_wait = f"{fresh} fresh images are in progress"
+            return archive
+        lately, per_hour = self._ledger.units.planned_lately(since), self._config.work.backfill_per_hour
+        if lately >= per_hour:
+            self.created.older_wait = (
+                f"{lately} were planned in the last hour, and work.backfill_per_hour is {per_hour}"
+            )
+        limit = min(self._limit, per_hour - lately, self._room_for_older(newest))
+        for group in self.unplanned(source.newest_first(None, before)):
+            if self.created.planned >= limit:
                 break
             self.take(group, fresh=False)
             before, read = group.moment, read + group.number
@@ -407,6 +431,8 @@ class _Run:
             self._fresh = fresh
         self._unit.append(checked)
         self._bytes += checked.size
+        if not fresh and self._room is not None:
+            self._room -= 1
         self.created.planned += 1
         if len(self._unit) == (work.wells_per_unit if fresh else work.wells_per_backfill_unit):
             self.close_unit()
