@@ -191,6 +191,47 @@ def test_an_archive_whose_rate_is_used_up_says_so(labs):
     )
 
 
+def test_an_archive_waits_while_the_share_is_off(labs):
+    image = imager_of(labs)
+    image(-300, 3), image(0, 1)
+    labs.create_work(), came_back(labs)
+    root = labs.config.image_root
+    away = root.rename(root.with_name("away"))
+    for mount_point in (False, True):
+        if mount_point:
+            root.mkdir()
+        done = labs.create_work(backfill=True)
+        assert (done.failed, done.planned) == ([], 0)
+        assert done.older_wait == f"there is nothing in {root}; is the share mounted?"
+    root.rmdir()
+    away.rename(root)
+    assert labs.create_work(backfill=True).planned == 3
+
+
+def test_no_run_goes_through_an_archive_whose_files_are_gone(labs):
+    image = imager_of(labs)
+    image(-300, 7, file=False), image(0, 1)
+    labs.create_work(), came_back(labs)
+    assert [len(labs.create_work(backfill=True).failed) for _ in range(3)] == [4, 3, 0], "an hour's rate in each run"
+
+
+def test_old_images_whose_files_come_back_are_back_fill_still(labs):
+    with System(with_work(labs.config, backfill_under_way=2)) as system:
+        image = imager_of(system)
+        image(-300, 7, file=False), image(0, 1)
+        system.create_work(), came_back(system)
+        assert sum(len(system.create_work(backfill=True).failed) for _ in range(4)) == 7
+        for number in range(1, 8):
+            draw_well(system.config.image_root / "P1" / str(number) / f"{number}.jpg", shade=number)
+        assert [system.create_work().planned for _ in range(2)] == [2, 0]
+        found = planned(system)
+        while planned(system):
+            came_back(system)
+            assert system.create_work().planned <= 2
+            found += planned(system)
+        assert sorted(found) == list(range(1, 8))
+
+
 def test_back_fill_goes_on_where_it_was_killed_and_comes_to_an_end(labs, monkeypatch):
     image = imager_of(labs)
     image(-300, 3), image(0, 1)

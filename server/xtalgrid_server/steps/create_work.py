@@ -10,9 +10,11 @@ that have not come back. An image whose file was replaced is planned again; see 
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import msgspec
 
@@ -61,6 +63,11 @@ class Created:
     """Why images of the archive, or other old ones, are left for a later run; empty if they are not."""
     lights: LightsSeen = field(default_factory=LightsSeen)
     """Images passed over for their light, and drops whose images' light nothing tells; those of earlier runs not."""
+
+    @property
+    def tried(self) -> int:
+        """Number of images whose file was wanted; where none can be used, no run may go through all there are."""
+        return self.planned + len(self.failed) + len(self.waiting)
 
 
 def work_options(config: Config, ledger: Ledger) -> Options:
@@ -248,7 +255,7 @@ class _Run:
         if backfill and archive is not None and newest is not None:
             archive = self._read_archive(source, archive, newest)
         looked_at = self._look_at_older(source, progress.looked_at, newest)
-        self._take_mended_files()
+        self._take_mended_files(newest)
         self.close_unit()
         self.hand_over()
         if not self._dry_run and newest is not None:
@@ -308,6 +315,9 @@ class _Run:
         before, read = archive.before, archive.read
         if before is None:
             return archive
+        if not _has_entries(self._config.image_root):
+            self.created.older_wait = f"there is nothing in {self._config.image_root}; is the share mounted?"
+            return archive
         since = earlier(newest.inspected, timedelta(days=self._config.work.look_back_days))
         fresh = self._ledger.units.images_under_way(since) or self.created.planned
         if fresh:
@@ -319,8 +329,9 @@ class _Run:
                 f"{lately} were planned in the last hour, and work.backfill_per_hour is {per_hour}"
             )
         limit = min(self._limit, per_hour - lately, self._room_for_older(newest))
+        limit += self.created.tried
         for group in self.unplanned(source.newest_first(None, before)):
-            if self.created.planned >= limit:
+            if self.created.tried >= limit:
                 break
             self.take(group, fresh=False)
             before, read = group.moment, read + group.number
@@ -343,8 +354,8 @@ class _Run:
                 return before
         return None
 
-    def _take_mended_files(self) -> None:
-        """Take the images whose file could not be used, and has changed since, however old they are."""
+    def _take_mended_files(self, newest: Moment | None) -> None:
+        """Take the images whose file could not be used, and has changed since; of old ones as many as there is room."""
         self.files.look_at_older()
         failed = self._ledger.failures.images(STEP, OLDER)
         changed = [
@@ -353,7 +364,9 @@ class _Run:
         for group in self.unplanned(([image] for image in changed), any_options=True):
             if self.full():
                 break
-            self.take(group)
+            fresh = is_fresh(self._config, group.moment, newest)
+            if fresh or newest is None or self._room_for_older(newest) > 0:
+                self.take(group, fresh)
 
     def take_mended_rows(self, source: ImageSource) -> None:
         """Take the images of rows that could not be used and were corrected, and close the failures of these rows."""
@@ -476,6 +489,14 @@ class _Run:
         made, self._made = self._made, []
         if made:
             _submit(self._ledger, self._grid, made)
+
+
+def _has_entries(folder: Path) -> bool:
+    try:
+        with os.scandir(folder) as entries:
+            return any(entries)
+    except OSError:
+        return False
 
 
 def _planned(checked: CheckedImage) -> PlannedImage:
