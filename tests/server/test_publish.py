@@ -40,6 +40,14 @@ def test_the_csv_says_what_a_person_needs_to_judge(system, score, person):
     assert rows[2]["why"] == "undecided: a person should look"
 
 
+def test_framed_images_without_an_original_are_counted(system, score):
+    score(WELLS)
+    next(system.config.image_root.rglob("*_01_01_01_HF_*")).unlink()
+    done = system.finalize(frames="crystals")
+    assert (done.not_framed, done.actions) == (1, {"publish": 2, "none": 1})
+    assert [bool(row["framed_image"]) for row in read(done.csv)] == [False, False, True]
+
+
 def test_dry_run_writes_nothing(system, score, score_table):
     score(WELLS)
     done = system.finalize(frames="none")

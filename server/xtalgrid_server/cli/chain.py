@@ -71,6 +71,8 @@ def finalizer_command(config: Config, shadow: bool) -> None:
     with System(config) as system:
         done = system.finalize(shadow=shadow)
     say(str(done.csv) if done.csv else "no scores were waiting")
+    if done.not_framed:
+        say(f"{done.not_framed} framed images could not be drawn, as their originals can't be read; the log names them")
 
 
 @click.command("set_autoscore")

@@ -213,6 +213,7 @@ class System:
         with step(self.config, "finalizer") as report:
             done = finalize(self.config, self.imager, self.ledger, frames, shadow=shadow)
             report.update({"run": done.run or "none", **done.actions})
+            report.update({"not_framed": done.not_framed} if done.not_framed else {})
         return done
 
     def publish(self, files: list[Path] | None = None, *, dry_run: bool = False) -> Published:
