@@ -4,7 +4,7 @@ import os
 import pytest
 import sqlalchemy as sa
 
-from xtalgrid_core.errors import XtalgridError
+from xtalgrid_core.errors import ImagerError, XtalgridError
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_server.ledger.publications import Publications
 from xtalgrid_server.steps import finalize, publish
@@ -75,19 +75,19 @@ def test_lines_that_do_not_fit_the_ledger_are_refused_and_the_rest_written(syste
 
 @pytest.fixture
 def refuse(system):
-    """``refuse(row)``: the score table takes no row of an inspection from now on, as if it was deleted; ``refuse()``: all."""
+    """``refuse(row)``: the score table takes none of this inspection from now on, as if it was deleted; ``refuse()``: all again."""
     engine, name = system.imager._engine, system.imager.tables.scores.fullname
     if engine.dialect.name != "sqlite":
         pytest.skip("the trigger is SQLite's")
 
-    def change(row=None):
+    def change(*rows):
+        ids = ", ".join(str(row.inspect_id) for row in rows)
         with engine.begin() as connection:
             connection.exec_driver_sql("DROP TRIGGER IF EXISTS deleted")
-            if row is not None:
-                connection.exec_driver_sql(
-                    f"CREATE TRIGGER deleted BEFORE INSERT ON {name} WHEN NEW.inspectid = {row.inspect_id} "
-                    "BEGIN SELECT RAISE(ABORT, 'no such inspection'); END"
-                )
+            connection.exec_driver_sql(
+                f"CREATE TRIGGER deleted BEFORE INSERT ON {name} WHEN NEW.inspectid IN ({ids}) "
+                "BEGIN SELECT RAISE(ABORT, 'no such inspection'); END"
+            )
 
     return change
 
@@ -122,6 +122,19 @@ def test_a_row_that_is_refused_for_two_weeks_is_given_up(system, score, score_ta
     assert len(system.publish().refused) == 1
     refuse()
     assert (system.publish().files, score_table()) == (0, [])
+
+
+def test_a_score_table_that_refuses_nearly_all_rows_stops_the_step(system, score, score_table, refuse, monkeypatch):
+    """As one whose sequence was reset; then nobody wants all lines in another file."""
+    monkeypatch.setattr(publish, "_MOST_REFUSED", 2)
+    rows = score({(col, 1): Outcome.CLEAR for col in range(1, 6)})
+    refuse(*rows[1:])
+    csv_file = system.finalize(frames="none").csv
+    with pytest.raises(ImagerError, match="no such inspection"):
+        system.publish()
+    assert list(system.config.outbox.glob("*.csv")) == [csv_file]
+    refuse()
+    assert system.publish().actions == {"same": 1, "insert": 4}
 
 
 def test_rows_that_were_written_are_not_written_again_for_one_that_was_refused(system, score, score_table, refuse):

@@ -51,6 +51,8 @@ _BATCH = 500
 
 _TRY_AGAIN = timedelta(days=14)
 """How long a row is tried that the score table refuses."""
+_MOST_REFUSED = 2_000
+"""Rows that the score table refuses among `_PART`; if there are more, it is not the rows' fault, and the step stops."""
 _LEFT = "-refused"
 """End of the name of a file with such rows."""
 
@@ -205,13 +207,14 @@ def _publish_lines(
             try:
                 plans = database.write(partial(_publish, config, database, ledger, run, batch, decided, dry_run))
             except ImagerError as error:
-                if not isinstance(error.__cause__, (sa.exc.IntegrityError, sa.exc.DataError)):
+                cause = error.__cause__
+                if not isinstance(cause, (sa.exc.IntegrityError, sa.exc.DataError)) or len(refused) == _MOST_REFUSED:
                     raise
                 if len(batch) > 1:
                     half = len(batch) // 2
                     todo += [batch[half:], batch[:half]]
                 else:
-                    refused[taken[run, batch[0].inspect_id]] = short_reason(error.__cause__)
+                    refused[taken[run, batch[0].inspect_id]] = short_reason(cause)
                 continue
             if not dry_run:
                 ledger.publications.set_done(run, [plan.score.score_id for plan in plans])
