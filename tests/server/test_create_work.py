@@ -137,6 +137,101 @@ def test_the_archive_waits_for_back_fill_which_waits_for_what_is_fresh(labs):
     assert "4 of 6 images read (66.7%), back to 2012-01-26" in archive
 
 
+def came_back(system):
+    for unit in system.ledger.units.in_states("sent"):
+        system.ledger.units.set_state(unit, "returned")
+
+
+def with_work(config, **options):
+    return msgspec.structs.replace(config, work=msgspec.structs.replace(config.work, **options))
+
+
+def test_no_more_of_the_archive_lies_in_the_spool_than_configured(labs):
+    """However much of it the hour's rate would allow: the workers may be off for a week."""
+    with System(with_work(labs.config, backfill_per_hour=1000, backfill_under_way=4)) as system:
+        image = imager_of(system)
+        image(-300, 7), image(0, 1)
+        system.create_work(), came_back(system)
+        assert [system.create_work(backfill=True).planned for _ in range(2)] == [4, 0]
+        assert planned(system) == [7, 6, 5, 4]
+        why = "4 are in units that have not come back, and work.backfill_under_way is 4"
+        assert system.create_work(backfill=True).older_wait == why
+        image(1, 2)
+        assert system.create_work(backfill=True).planned == 2, "what is fresh never waits for it"
+        came_back(system)
+        assert [system.create_work(backfill=True).planned for _ in range(2)] == [3, 0]
+        assert planned(system) == [3, 2, 1]
+
+
+def test_older_images_of_imported_folders_wait_like_an_archive(config):
+    with System(with_work(config, backfill_under_way=2)) as system:
+        image = imager_of(system)
+        image(0, 5), image(30, 3)
+        assert [system.create_work().planned for _ in range(2)] == [5, 0]
+        assert planned(system) == [8, 7, 6, 5, 4]
+        assert system.create_work().older_wait.startswith("2 are in units that have not come back")
+        image(31, 1)
+        assert system.create_work().planned == 1, "what is fresh never waits for it"
+        found = planned(system)
+        while planned(system):
+            came_back(system)
+            system.create_work()
+            found += planned(system)
+        assert sorted(found) == list(range(1, 10))
+
+
+def test_an_archive_whose_rate_is_used_up_says_so(labs):
+    image = imager_of(labs)
+    image(-300, 5), image(0, 1)
+    labs.create_work(), came_back(labs)
+    assert labs.create_work(backfill=True).planned == 4
+    came_back(labs)
+    assert (
+        labs.create_work(backfill=True).older_wait == "4 were planned in the last hour, and work.backfill_per_hour is 4"
+    )
+
+
+def test_an_archive_waits_while_the_share_is_off(labs):
+    image = imager_of(labs)
+    image(-300, 3), image(0, 1)
+    labs.create_work(), came_back(labs)
+    root = labs.config.image_root
+    away = root.rename(root.with_name("away"))
+    for mount_point in (False, True):
+        if mount_point:
+            root.mkdir()
+        done = labs.create_work(backfill=True)
+        assert (done.failed, done.planned) == ([], 0)
+        assert done.older_wait == f"there is nothing in {root}; is the share mounted?"
+    root.rmdir()
+    away.rename(root)
+    assert labs.create_work(backfill=True).planned == 3
+
+
+def test_no_run_goes_through_an_archive_whose_files_are_gone(labs):
+    image = imager_of(labs)
+    image(-300, 7, file=False), image(0, 1)
+    labs.create_work(), came_back(labs)
+    assert [len(labs.create_work(backfill=True).failed) for _ in range(3)] == [4, 3, 0], "an hour's rate in each run"
+
+
+def test_old_images_whose_files_come_back_are_back_fill_still(labs):
+    with System(with_work(labs.config, backfill_under_way=2)) as system:
+        image = imager_of(system)
+        image(-300, 7, file=False), image(0, 1)
+        system.create_work(), came_back(system)
+        assert sum(len(system.create_work(backfill=True).failed) for _ in range(4)) == 7
+        for number in range(1, 8):
+            draw_well(system.config.image_root / "P1" / str(number) / f"{number}.jpg", shade=number)
+        assert [system.create_work().planned for _ in range(2)] == [2, 0]
+        found = planned(system)
+        while planned(system):
+            came_back(system)
+            assert system.create_work().planned <= 2
+            found += planned(system)
+        assert sorted(found) == list(range(1, 8))
+
+
 def test_back_fill_goes_on_where_it_was_killed_and_comes_to_an_end(labs, monkeypatch):
     image = imager_of(labs)
     image(-300, 3), image(0, 1)

@@ -7,7 +7,9 @@ import dataclasses
 import hashlib
 import io
 import json
-from datetime import datetime
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -26,6 +28,7 @@ from xtalgrid_server.cli.main import main
 from xtalgrid_server.config import Config, from_string
 from xtalgrid_server.domain.images import ImageRow
 from xtalgrid_server.domain.wells import Well
+from xtalgrid_server.ledger.database import now
 from xtalgrid_server.ledger.looks import Look
 from xtalgrid_server.ledger.shapes import DropImage
 from xtalgrid_server.ledger.units import PlannedImage
@@ -147,33 +150,113 @@ def test_a_second_run_has_nothing_to_do_and_one_that_was_stopped_goes_on(config:
         assert ledger.looks.of([score])[score] == look
 
 
-def test_a_picture_that_cannot_be_read_costs_only_its_own_look(config: Config) -> None:
-    scores = [of_wells(config, 2)[well].score_id for well in ("A1a", "A1b")]
+@pytest.fixture
+def afresh(config: Config) -> Iterator[Callable[[str], DropImage]]:
+    """``afresh(well)``: a drop's image at the second inspection, as if it had not been looked at; later all is as before."""
+    known: dict[int, Look] = {}
+    with System(config) as system:
+
+        def forget(well: str) -> DropImage:
+            image = of_wells(config, 2)[well]
+            known.update(system.ledger.looks.of([image.score_id]))
+            system.ledger.looks.record(Look(image.score_id))
+            return image
+
+        yield forget
+        for look in known.values():
+            system.ledger.looks.record(look)
+
+
+@contextmanager
+def gone(path: Path) -> Iterator[None]:
+    """Move a file away and, in the end, back."""
+    away = path.rename(path.with_suffix(".away"))
+    try:
+        yield
+    finally:
+        away.rename(path)
+
+
+def look_of(system: System, image: DropImage) -> Look:
+    return system.ledger.looks.of([image.score_id])[image.score_id]
+
+
+def test_a_picture_that_cannot_be_read_costs_only_its_own_look(config, afresh):
+    image, _ = afresh("A1a"), afresh("A1b")
     path = image_path(config, of_wells(config, 1)["A1a"])
     data = path.read_bytes()
     with System(config) as system:
-        looks = system.ledger.looks.of(scores)
-        for score_id in scores:
-            system.ledger.looks.record(Look(score_id))
         path.write_bytes(data[:200])
         done = look_again(config, system.ledger)
-        assert (done.unreadable, done.standing, done.known) == (1, 1, 1)
+        assert (done.unreadable, done.standing, done.known) == ({"truncated image": 1}, 1, 1)
         path.write_bytes(data)
         assert look_again(config, system.ledger).new == 1
-        assert system.ledger.looks.of(scores) == looks
+        assert look_of(system, image).p_new > 0.9
 
 
-def test_a_file_that_changed_since_it_was_scored_is_not_compared(config: Config) -> None:
-    image = of_wells(config, 2)["A1b"]
-    path = image_path(config, image)
+def test_an_original_that_is_gone_is_tried_again_when_it_is_back_or_after_some_hours(config, afresh):
+    image = afresh("A1a")
+    path = image_path(config, of_wells(config, 1)["A1a"])
+
+    def tries(*barcodes: str) -> bool:
+        """Look again; return whether the picture was tried."""
+        before = look_of(system, image).at
+        done = look_again(config, system.ledger, barcodes=barcodes or None)
+        assert (done.looked, done.known, done.unreadable) == (0, 2, {"missing file": 1})
+        return look_of(system, image).at != before
+
+    with System(config) as system:
+        with gone(path), TestClient(create_app(config), base_url="http://127.0.0.1") as client:
+            assert [tries(), tries()] == [True, False], "remembered, and counted"
+            system.ledger.looks.record(dataclasses.replace(look_of(system, image), at=now() - timedelta(hours=7)))
+            assert [tries(), tries()] == [True, False], "hours later"
+            assert tries("CI1"), "when somebody asks for the plate"
+            assert "besides  2 known, 1 unreadable (1 missing file)" in run(config, "look_again", "--all")
+            assert "1 crystal is not compared, since a picture can't be read: 1 missing file" in run(config, "status")
+            assert "missing file" in client.get("/well/CI1/2/A1a").text
+        assert look_again(config, system.ledger).new == 1, "its file is back, as old as ever"
+        assert system.ledger.looks.unread() == {}
+
+
+def test_a_uv_image_that_is_gone_costs_no_comparison(config, afresh):
+    image = afresh("A1a")
+    with System(config) as system:
+        with gone(image_path(config, dataclasses.replace(image, image_name=UV))):
+            assert look_again(config, system.ledger).unreadable == {"missing file": 1}
+        assert (look_of(system, image).p_new > 0.9, look_of(system, image).uv) == (True, None)
+        assert look_again(config, system.ledger).new == 1
+        assert look_of(system, image).uv == "dark"
+
+
+def test_what_was_compared_stays_when_a_uv_image_comes_and_the_original_is_gone(config, afresh):
+    image = of_wells(config, 2)["A1a"]
+    with System(config) as system:
+        compared = look_of(system, image)
+        afresh("A1a")
+        system.ledger.looks.record(dataclasses.replace(compared, uv_image="", uv=None))
+        with gone(image_path(config, of_wells(config, 1)["A1a"])):
+            assert look_again(config, system.ledger).new == 1
+        assert look_of(system, image) == compared
+
+
+def test_what_cannot_be_read_comes_after_all_that_was_never_tried(config, afresh, monkeypatch):
+    first, other = afresh("A1b"), afresh("A1a")
+    with System(config) as system:
+        system.ledger.looks.record(Look(first.score_id, why="missing file", at=now() - timedelta(days=1)))
+        order: list[int] = []
+        monkeypatch.setattr(system.ledger.looks, "record", lambda look: order.append(look.score_id))
+        look_again(config, system.ledger)
+    assert order == [other.score_id, first.score_id]
+
+
+def test_a_file_that_changed_since_it_was_scored_is_not_compared(config, afresh):
+    path = image_path(config, afresh("A1b"))
     data = path.read_bytes()
     with System(config) as system:
-        look = system.ledger.looks.of([image.score_id])[image.score_id]
-        system.ledger.looks.record(Look(image.score_id))
         path.write_bytes(data + b"\0")
-        assert look_again(config, system.ledger).unreadable == 1
+        assert look_again(config, system.ledger).unreadable == {"content differs from manifest": 1}
         path.write_bytes(data)
-        system.ledger.looks.record(look)
+        assert look_again(config, system.ledger).standing == 1
 
 
 def test_what_is_new_comes_first_in_inbox_and_alerts_whatever_its_p_crystal(config: Config) -> None:

@@ -25,6 +25,7 @@ from PIL import Image
 from tests.conftest import missing
 from tests.server.conftest import rigaku_name
 from xtalgrid_core.outcomes import Outcome
+from xtalgrid_server.web.report.text import FONTS
 from xtalgrid_synth import render_well
 
 ROOT = Path(__file__).parents[2]
@@ -102,7 +103,7 @@ ONBUILD RUN adduser www-data $BOINC_USER
 ONBUILD RUN mkdir $PROJECT_ROOT && chown -R $BOINC_USER:$BOINC_USER $PROJECT_ROOT && chown $BOINC_USER:$BOINC_USER $HOME
 ONBUILD WORKDIR $PROJECT_ROOT
 """
-PACKAGES = "adduser,ca-certificates,openssl,python3,python3-venv"
+PACKAGES = ",".join(["adduser", "ca-certificates", "openssl", "python3", "python3-venv", *FONTS])
 WORKER = b"a frozen worker\0pyi-runtime-tmpdir .\0"
 VERSION = "xtalgrid/1.0/x86_64-pc-linux-gnu"
 
@@ -299,6 +300,15 @@ def test_the_server_scores_a_plate_and_shows_it(engine, built, tmp_path):
         assert "CI022987" in page.stdout, page.stderr
     finally:
         engine("rm", "--force", viewer)
+
+
+@pytest.mark.parametrize("target", ["server", "apache"])
+def test_an_image_has_the_fonts_of_reports(engine, built, target):
+    ask = (
+        "from xtalgrid_server.web.report.text import Text; text = Text(); text.runs('µ μ é Ł Ж 結晶 リゾチーム 한글'); "
+        "print(text.faults)"
+    )
+    assert engine("run", "--rm", built(target), "/opt/xtalgrid/.venv/bin/python", "-c", ask).stdout == "[]\n"
 
 
 def test_no_layer_of_an_image_has_a_private_key_or_a_known_password(engine, built):

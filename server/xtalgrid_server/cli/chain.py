@@ -41,6 +41,8 @@ def create_work_command(
             f", {len(created.unusable)} unusable row{'s' if len(created.unusable) > 1 else ''} (see xtalgrid status)"
         )
     say(f"{created.planned} images {would}planned in {created.units} units{also}")
+    if created.older_wait:
+        say(f"older images wait: {created.older_wait}")
     for line in created.lights.lines():
         say(line)
 
@@ -70,6 +72,8 @@ def finalizer_command(config: Config, shadow: bool) -> None:
     with System(config) as system:
         done = system.finalize(shadow=shadow)
     say(str(done.csv) if done.csv else "no scores were waiting")
+    if done.not_framed:
+        say(f"{done.not_framed} framed images could not be drawn, as their originals can't be read; the log names them")
 
 
 @click.command("set_autoscore")
@@ -158,7 +162,8 @@ def look_again(config: Config, everything: bool, barcodes: tuple[str, ...], minu
         f"{done.unsure} unsure, {done.unsaid} where it can't be said"
     )
     also = [(done.known, "known"), (done.alone, "with nothing to compare")]
-    also += [(done.unreadable, "unreadable (see the log)"), (done.waiting, "left for the next run")]
+    why = ", ".join(f"{number} {reason}" for reason, number in done.unreadable.most_common())
+    also += [(done.unreadable.total(), f"unreadable ({why})"), (done.waiting, "left for the next run")]
     say("besides  " + ", ".join(f"{number} {what}" for number, what in also if number or what == "known"))
 
 

@@ -50,12 +50,14 @@ def report(
         made = pictures(config, system.ledger, found)
     if out.suffix.lower() == ".pdf":
         from ..web.report.pdf import pdf  # ReportLab takes a moment
+        from ..web.report.text import Text
 
-        data = pdf(found, made)
+        text = Text()
+        data, faults = pdf(found, made, text), text.faults
     else:
         from ..web.report.html import html
 
-        data = html(renderer(), found, made)
+        data, faults = html(renderer(), found, made), []
     with outside(config.home, out):
         write_atomically(out, data)
     log_access(config, "export", kind=f"report{out.suffix.lower()}", plates=[one.barcode for one in found.plates])
@@ -64,3 +66,5 @@ def report(
     say(f"{out}: {plates}, {drops}{'; ' + found.left_out if found.left_out else ''}")
     if missing := sum(isinstance(each, str) for each in made.values()):
         say(f"{missing} pictures could not be made; the report says why", err=True)
+    for fault in faults:
+        say(f"{out}: {fault}", err=True)

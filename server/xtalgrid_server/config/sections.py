@@ -178,6 +178,8 @@ class Work(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """How far behind the newest inspection to look for late images; at the first run, older images are the archive."""
     backfill_per_hour: Positive = 5000
     """Maximum number of archive images that ``create_work --backfill`` plans per hour."""
+    backfill_under_way: Positive = 50_000
+    """Maximum number of older images, of the archive or imported, in units that have not come back; the rest waits."""
     rule: Rule = DEFAULT_RULE
     """Which chops decide the outcome: all together (pooled), or the best (group; published, as in the paper)."""
     threshold: Cutoff = DEFAULTS.threshold

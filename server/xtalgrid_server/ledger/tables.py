@@ -145,7 +145,7 @@ looks = sa.Table(
     sa.Column("earlier_id", _id, sa.ForeignKey("images.id"), doc="the drop's image at its first inspection; or none"),
     sa.Column("since", sa.DateTime, doc="when that was taken: naive local time, as in the imager database"),
     sa.Column("p_new", sa.Float, doc="probability that the crystals appeared or grew since then, 0..1; none: not said"),
-    sa.Column("why", sa.String(200), nullable=False, doc="why it can't be said; empty: it can, or there is no earlier"),
+    sa.Column("why", sa.String(200), nullable=False, doc="why it can't be said, or a picture not be read; or empty"),
     sa.Column("uv_image", sa.String(255), nullable=False, doc="name of the inspection's UV image; empty: none"),
     sa.Column("uv", sa.String(20), doc="fluoresces, dark, can't be said; none: there is no UV image"),
     sa.Column("at", sa.DateTime, nullable=False, index=True),

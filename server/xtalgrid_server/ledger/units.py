@@ -120,9 +120,10 @@ class Units:
             record_files(connection, files)
             close_failures(connection, [image_id for image_id, _ in files], step)
 
-    def images_under_way(self, since: datetime | None = None) -> int:
-        """Count the images whose unit has not come back; only those inspected since then (imager's local time)."""
+    def images_under_way(self, since: datetime | None = None, before: datetime | None = None) -> int:
+        """Count the images whose unit has not come back; of inspections since and before then (imager's local time)."""
         dates = [] if since is None else [t.images.c.inspected >= since]
+        dates += [] if before is None else [t.images.c.inspected < before]
         return self._number(_count_images().where(_UNDER_WAY, *dates))
 
     def planned_lately(self, before: datetime) -> int:

@@ -65,6 +65,8 @@ class Status:
         Numbers of images that are not scored for their light, by reason (`domain.light`).
     looking_like_uv
         Number of images with an undecided score because they are dark, as in UV light.
+    not_compared
+        Numbers of crystals of which `look_again` could not read a picture, by reason.
     dated_ahead
         Inspections of plates dated ahead of now, which an imager's clock or ``imager.time_zone`` explains.
     """
@@ -83,6 +85,7 @@ class Status:
     dated_ahead: tuple[DatedAhead, ...]
     lights: dict[str, int]
     looking_like_uv: int
+    not_compared: dict[str, int]
 
 
 def status(config: Config, ledger: Ledger, imager: ImagerDatabase) -> Status:
@@ -104,6 +107,7 @@ def status(config: Config, ledger: Ledger, imager: ImagerDatabase) -> Status:
         dated_ahead=tuple(DatedAhead(*plate) for plate in ledger.images.inspected_after(config.imager.latest_date())),
         lights=ledger.passed_over.counts(),
         looking_like_uv=ledger.scores.looking_like_uv(),
+        not_compared=ledger.looks.unread(),
     )
 
 
@@ -140,6 +144,12 @@ def status_lines(status: Status) -> Iterator[str]:
         yield passed_over_line(reason, number)
     if number := status.looking_like_uv:
         yield f"like UV     {dark_line(number)}"
+    if why := status.not_compared:
+        number = sum(why.values())
+        yield (
+            f"look again  {number} crystal{' is' if number == 1 else 's are'} not compared, since a picture can't be "
+            f"read: {_pairs(why)}; the log names the files; `xtalgrid look_again --all` compares those that are back"
+        )
     if status.held:
         yield (
             f"to review   {status.held} held scores: see the newest CSV in the outbox, "

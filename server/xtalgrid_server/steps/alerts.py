@@ -26,8 +26,11 @@ from ..domain.novelty import new_since
 from ..ledger.contents import Contents
 from ..ledger.database import now
 from ..ledger.store import Ledger
-from .mail import mail_failure, mail_server
+from .mail import mail_failure, mail_server, reason
 from .new_crystals import NewCrystal, crystal_from, new_crystals, with_past
+
+_SHOWN = 5
+"""Mails that were refused, and addresses, that are named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,17 +110,33 @@ def _waiting(config: Config, ledger: Ledger) -> list[Alert]:
 
 
 def _mail(config: Config, ledger: Ledger, alerts: list[Alert], sent: SentAlerts) -> None:
+    """Send a mail for each plate; one that is refused stops no other, unless it would be the same for all."""
     sent.waiting = len(alerts)
+    refused, left_out = list[str](), dict[str, str]()
     try:
         with mail_server(config.alerts) as server:
-            for _, group in itertools.groupby(alerts, key=lambda alert: alert.crystal.image.barcode):
+            for barcode, group in itertools.groupby(alerts, key=lambda alert: alert.crystal.image.barcode):
                 plate = list(group)
-                server.send_message(message(config, plate))
+                try:
+                    others = server.send_message(message(config, plate))
+                except smtplib.SMTPDataError as error:
+                    refused.append(f"plate {one_line(barcode)}: {reason(error)}")
+                    continue
                 ledger.alerts.set_sent([alert.id for alert in plate])
                 sent.mails += 1
                 sent.waiting -= len(plate)
+                for address, (code, text) in others.items():
+                    why = f"{code} {text.decode(errors='replace')}"
+                    left_out.setdefault(address, f"{address} got no mail of plate {one_line(barcode)}: {one_line(why)}")
     except (OSError, smtplib.SMTPException) as error:
-        sent.failure = mail_failure(config.alerts, error)
+        refused.append(reason(error))
+    failures = [mail_failure(config.alerts, "; ".join(_few(refused)))] if refused else []
+    failures += [f"{line}; correct alerts.recipients" for line in _few(list(left_out.values()))]
+    sent.failure = "\n".join(failures)
+
+
+def _few(lines: list[str]) -> list[str]:
+    return [*lines[:_SHOWN], f"{len(lines) - _SHOWN} more"] if len(lines) > _SHOWN else lines
 
 
 def message(config: Config, plate: list[Alert]) -> EmailMessage:

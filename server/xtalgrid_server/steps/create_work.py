@@ -3,15 +3,18 @@
 `progress` says how far it has read. Some days before the watermark, the look-back, are read again, for rows and files
 that arrived late. Images already in a unit with the same options are skipped, so that a run that was killed can simply
 be repeated. The archive is read backwards in time, up to the configured number of images per hour, and only while no
-fresh image waits. An image whose file was replaced is planned again; see `file_changes`.
+fresh image waits. Of images older than the look-back, imported ones too, `work.backfill_under_way` at most are in units
+that have not come back. An image whose file was replaced is planned again; see `file_changes`.
 """
 
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import msgspec
 
@@ -56,8 +59,15 @@ class Created:
     """Those of the found images that are dated ahead of now."""
     unusable: list[UnusableRow] = field(default_factory=list)
     """Rows of the imager database that could not be used, those that no earlier run recorded."""
+    older_wait: str = ""
+    """Why images of the archive, or other old ones, are left for a later run; empty if they are not."""
     lights: LightsSeen = field(default_factory=LightsSeen)
     """Images passed over for their light, and drops whose images' light nothing tells; those of earlier runs not."""
+
+    @property
+    def tried(self) -> int:
+        """Number of images whose file was wanted; where none can be used, no run may go through all there are."""
+        return self.planned + len(self.failed) + len(self.waiting)
 
 
 def work_options(config: Config, ledger: Ledger) -> Options:
@@ -200,6 +210,7 @@ class _Run:
         self._unit: list[CheckedImage] = []
         self._bytes = 0
         self._fresh = True
+        self._room: int | None = None
         self._made: list[Submission] = []
         self._taken: set[tuple[int, str]] = set()
         self._light = config.light
@@ -244,7 +255,7 @@ class _Run:
         if backfill and archive is not None and newest is not None:
             archive = self._read_archive(source, archive, newest)
         looked_at = self._look_at_older(source, progress.looked_at, newest)
-        self._take_mended_files()
+        self._take_mended_files(newest)
         self.close_unit()
         self.hand_over()
         if not self._dry_run and newest is not None:
@@ -254,17 +265,32 @@ class _Run:
 
     def _read_gap(self, source: ImageSource, gap: Gap, newest: Moment | None) -> tuple[Moment | None, list[Gap]]:
         """Read a gap as far as the limit allows; return the newest moment up to now, and what is left of the gap."""
-        before = gap.before
+        before, stopped = gap.before, self.full()
         inspections = source.newest_first(gap.after, gap.before)
-        for group in [] if self.full() else self.unplanned(inspections, gap.is_read_again):
+        for group in [] if stopped else self.unplanned(inspections, gap.is_read_again):
             if group.moment.inspected <= self._horizon:
                 newest = max(newest, group.moment) if newest else group.moment
-            self.take(group, is_fresh(self._config, group.moment, newest))
-            before = group.moment
-            if self.full():
+            fresh = is_fresh(self._config, group.moment, newest)
+            if group.images and newest and not fresh and self._room_for_older(newest) <= 0:
+                stopped = True
                 break
-        is_read = not self.full() or before is None
-        return newest, [] if is_read else [msgspec.structs.replace(gap, before=before)]
+            self.take(group, fresh)
+            before = group.moment
+            if stopped := self.full():
+                break
+        return newest, [msgspec.structs.replace(gap, before=before)] if stopped and before else []
+
+    def _room_for_older(self, newest: Moment) -> int:
+        """Return how many more images older than the look-back may be planned; if none, note why."""
+        if self._room is None:
+            since = earlier(newest.inspected, timedelta(days=self._config.work.look_back_days))
+            self._room = self._config.work.backfill_under_way - self._ledger.units.images_under_way(before=since)
+        if self._room <= 0:
+            most = self._config.work.backfill_under_way
+            self.created.older_wait = (
+                f"{most - self._room} are in units that have not come back, and work.backfill_under_way is {most}"
+            )
+        return self._room
 
     def _read_look_back(self, source: ImageSource, newest: Moment, look_back: timedelta) -> None:
         """Read again what lies shortly before the newest image of earlier runs: rows and files may arrive late."""
@@ -286,17 +312,26 @@ class _Run:
 
     def _read_archive(self, source: ImageSource, archive: Archive, newest: Moment) -> Archive:
         """Continue the archive as far as the hourly rate allows, if no fresh images wait."""
-        since = earlier(newest.inspected, timedelta(days=self._config.work.look_back_days))
-        fresh = self._ledger.units.images_under_way(since)
-        if fresh or self.created.planned:
-            log.info(
-                "%s: the archive has to wait: %d fresh images are in progress", STEP, fresh or self.created.planned
-            )
-            return archive
-        self._limit = min(self._limit, self._config.work.backfill_per_hour - self._ledger.units.planned_lately(since))
         before, read = archive.before, archive.read
-        for group in self.unplanned(source.newest_first(None, before)) if before is not None else []:
-            if self.full():
+        if before is None:
+            return archive
+        if not _has_entries(self._config.image_root):
+            self.created.older_wait = f"there is nothing in {self._config.image_root}; is the share mounted?"
+            return archive
+        since = earlier(newest.inspected, timedelta(days=self._config.work.look_back_days))
+        fresh = self._ledger.units.images_under_way(since) or self.created.planned
+        if fresh:
+            self.created.older_wait = f"{fresh} fresh images are in progress"
+            return archive
+        lately, per_hour = self._ledger.units.planned_lately(since), self._config.work.backfill_per_hour
+        if lately >= per_hour:
+            self.created.older_wait = (
+                f"{lately} were planned in the last hour, and work.backfill_per_hour is {per_hour}"
+            )
+        limit = min(self._limit, per_hour - lately, self._room_for_older(newest))
+        limit += self.created.tried
+        for group in self.unplanned(source.newest_first(None, before)):
+            if self.created.tried >= limit:
                 break
             self.take(group, fresh=False)
             before, read = group.moment, read + group.number
@@ -319,8 +354,8 @@ class _Run:
                 return before
         return None
 
-    def _take_mended_files(self) -> None:
-        """Take the images whose file could not be used, and has changed since, however old they are."""
+    def _take_mended_files(self, newest: Moment | None) -> None:
+        """Take the images whose file could not be used, and has changed since; of old ones as many as there is room."""
         self.files.look_at_older()
         failed = self._ledger.failures.images(STEP, OLDER)
         changed = [
@@ -329,7 +364,9 @@ class _Run:
         for group in self.unplanned(([image] for image in changed), any_options=True):
             if self.full():
                 break
-            self.take(group)
+            fresh = is_fresh(self._config, group.moment, newest)
+            if fresh or newest is None or self._room_for_older(newest) > 0:
+                self.take(group, fresh)
 
     def take_mended_rows(self, source: ImageSource) -> None:
         """Take the images of rows that could not be used and were corrected, and close the failures of these rows."""
@@ -407,6 +444,8 @@ class _Run:
             self._fresh = fresh
         self._unit.append(checked)
         self._bytes += checked.size
+        if not fresh and self._room is not None:
+            self._room -= 1
         self.created.planned += 1
         if len(self._unit) == (work.wells_per_unit if fresh else work.wells_per_backfill_unit):
             self.close_unit()
@@ -450,6 +489,14 @@ class _Run:
         made, self._made = self._made, []
         if made:
             _submit(self._ledger, self._grid, made)
+
+
+def _has_entries(folder: Path) -> bool:
+    try:
+        with os.scandir(folder) as entries:
+            return any(entries)
+    except OSError:
+        return False
 
 
 def _planned(checked: CheckedImage) -> PlannedImage:

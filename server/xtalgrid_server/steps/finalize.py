@@ -56,11 +56,15 @@ _PART = 5_000
 
 @dataclass(slots=True)
 class Finalized:
-    """What a run did: its name, its CSV and the number of scores by action; no name or CSV if no score was waiting."""
+    """What a run did: its name, its CSV and the number of scores by action; no name or CSV if no score was waiting.
+
+    `not_framed` is the number of framed images that are wanted and can't be drawn, since their originals are gone.
+    """
 
     run: str = ""
     csv: Path | None = None
     actions: dict[str, int] = field(default_factory=dict)
+    not_framed: int = 0
 
 
 def finalize(
@@ -91,7 +95,7 @@ def finalize(
         return Finalized()
     done = Finalized(run=_new_run(ledger))
     for part in chunks(due, _PART):
-        rows = _decide(config, database, ledger, done.run, part, frames or config.publish.frames)
+        rows = _decide(config, database, ledger, done, part, frames or config.publish.frames)
         ledger.decisions.add(done.run, rows)
         for row in rows:
             done.actions[row["action"]] = done.actions.get(row["action"], 0) + 1
@@ -101,7 +105,7 @@ def finalize(
 
 
 def _decide(
-    config: Config, database: ImagerDatabase, ledger: Ledger, run: str, inspect_ids: Sequence[int], frames: str
+    config: Config, database: ImagerDatabase, ledger: Ledger, done: Finalized, inspect_ids: Sequence[int], frames: str
 ) -> list[dict[str, Any]]:
     """Decide on the scores of these inspections, and return the rows for the ledger."""
     groups: dict[int, list[ScoredImage]] = {}
@@ -128,7 +132,10 @@ def _decide(
                 if score is best
                 else Action("none", _why_not(best))
             )
-            row = _csv_row(config, run, score, existing[inspect_id], action, _framed(config, score, frames))
+            is_wanted = _wants_frame(score, frames)
+            framed = draw_framed(config, score) if is_wanted else None
+            done.not_framed += is_wanted and framed is None
+            row = _csv_row(config, done.run, score, existing[inspect_id], action, str(framed or ""))
             rows.append(
                 {
                     "score_id": score.score_id,
@@ -169,11 +176,8 @@ def _new_run(ledger: Ledger) -> str:
     return next(name for name in names if not ledger.decisions.has_run(name))
 
 
-def _framed(config: Config, score: ScoredImage, which: str) -> str:
-    if which == "none" or (which == "crystals" and not wants_frame(score.outcome)):
-        return ""
-    path = draw_framed(config, score)
-    return str(path) if path else ""
+def _wants_frame(score: ScoredImage, which: str) -> bool:
+    return which == "all" or (which == "crystals" and wants_frame(score.outcome))
 
 
 def _csv_row(

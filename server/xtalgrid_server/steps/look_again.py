@@ -5,15 +5,17 @@ drops that are called crystal are looked at, some per cent, so the pictures are 
 Neither outcomes nor `p_crystal` change.
 
 Each look is recorded when it is done, and done again only if there is more to see: an earlier inspection or a UV image
-that came later. So a run that was killed goes on where it was.
+that came later. So a run that was killed goes on where it was. One at which a picture could not be read is recorded
+with the reason, and tried again when the picture is back or changed, or after `_TRY_AGAIN`, behind all others.
 """
 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 
 from xtalgrid_core import wire
 from xtalgrid_core.errors import FailureReason, ImageError
@@ -31,11 +33,15 @@ from ..ledger.database import now
 from ..ledger.looks import Look
 from ..ledger.shapes import DropImage, ScoredImage
 from ..ledger.store import Ledger
+from ..storage.originals import original_status
 from .new_crystals import scored_drops
-from .pack import read_file, read_original
+from .pack import image_path, read_file, read_original
 
 _AT_ONCE = 100
 """Scores whose boxes are read at once."""
+
+_TRY_AGAIN = timedelta(hours=6)
+"""A picture that could not be read is tried again after this time, whatever its file looks like."""
 
 _SAME_FIELD = 0.05
 """Pictures show the same field if their widths in micrometres differ by less than this part."""
@@ -52,7 +58,7 @@ class LookedAgain:
     unsaid
         Looked at, and it can't be said, or there is only a UV image.
     unreadable
-        A picture could not be read; the next run tries again.
+        A picture could not be read, in this run or an earlier one; by reason (`FailureReason`).
     waiting
         Left for the next run, as the time was up.
     known, alone
@@ -63,7 +69,7 @@ class LookedAgain:
     standing: int = 0
     unsure: int = 0
     unsaid: int = 0
-    unreadable: int = 0
+    unreadable: Counter[str] = field(default_factory=Counter)
     waiting: int = 0
     known: int = 0
     alone: int = 0
@@ -75,7 +81,9 @@ class LookedAgain:
 
     def count(self, look: Look) -> None:
         """Count a look."""
-        if look.p_new is None:
+        if look.unread:
+            self.unreadable[look.unread] += 1
+        elif look.p_new is None:
             self.unsaid += 1
         elif stood(look.p_new):
             self.standing += 1
@@ -87,11 +95,24 @@ class LookedAgain:
 
 @dataclass(frozen=True, slots=True)
 class _Pair:
-    """An image with crystals, and what to compare it with."""
+    """An image with crystals, what to compare it with, and what an earlier look told."""
 
     image: DropImage
     earlier: DropImage | None
     uv_image: str
+    known: Look | None
+
+    @property
+    def is_known(self) -> bool:
+        """Whether an earlier look saw all that there is."""
+        look, earlier_id = self.known, self.earlier.image_id if self.earlier else None
+        return look is not None and not look.unread and (look.earlier_id, look.uv_image) == (earlier_id, self.uv_image)
+
+    @property
+    def images(self) -> list[ImageRow]:
+        """All pictures that a look reads."""
+        uv = [_named(self.image, self.uv_image)] if self.uv_image else []
+        return [self.image, *([self.earlier] if self.earlier else []), *uv]
 
 
 def look_again(
@@ -109,7 +130,7 @@ def look_again(
     inspected_since
         Only crystals of inspections since then (imager's local time).
     barcodes
-        Only these plates.
+        Only these plates; what could not be read there is tried again at once.
     minutes
         Stop after this time; the next run goes on.
     """
@@ -124,12 +145,7 @@ def look_again(
             if ends is not None and time.monotonic() > ends:
                 done.waiting = len(pairs) - start - number
                 return done
-            try:
-                look = _look(config, scores, pair)
-            except ImageError as error:
-                log.warning("%s is not looked at again: %s", pair.image.image_name, error)
-                done.unreadable += 1
-                continue
+            look = _look(config, scores, pair)
             ledger.looks.record(look)
             done.count(look)
     return done
@@ -143,7 +159,10 @@ def recent(config: Config) -> datetime:
 def _to_do(
     config: Config, ledger: Ledger, since: datetime | None, barcodes: Collection[str] | None, done: LookedAgain
 ) -> list[_Pair]:
-    """Return the crystals at which there is more to see than was seen, latest inspection first; count the others."""
+    """Return the crystals at which there is more to see than was seen; count the others.
+
+    The latest inspection is the first; those with a picture that could not be read are the last.
+    """
     plates = ledger.plates.with_crystals(config.work.crystal_from, since)
     if barcodes is not None:
         plates &= set(barcodes)
@@ -161,15 +180,30 @@ def _to_do(
         uv = ledger.passed_over.uv_images(list({image.inspect_id for image, _ in chosen}))
         known = ledger.looks.of([image.score_id for image, _ in chosen if image.score_id is not None])
         for image, earlier in chosen:
-            pair = _Pair(image, earlier, uv.get(image.inspect_id, ""))
             look = known.get(image.score_id or 0)
+            pair = _Pair(image, earlier, uv.get(image.inspect_id, ""), look)
             if earlier is None and not pair.uv_image:
                 done.alone += 1
-            elif look and (look.earlier_id, look.uv_image) == (earlier and earlier.image_id, pair.uv_image):
+            elif look and look.unread and barcodes is None and not _is_due(config, pair, look):
+                done.count(look)
+            elif pair.is_known:
                 done.known += 1
             else:
                 pairs.append(pair)
-    return sorted(pairs, key=lambda pair: pair.image.moment, reverse=True)
+    pairs.sort(key=lambda pair: pair.image.moment, reverse=True)
+    return sorted(pairs, key=lambda pair: bool(pair.known and pair.known.unread))
+
+
+def _is_due(config: Config, pair: _Pair, look: Look) -> bool:
+    """Tell whether to try again to read pictures: after some time, or if a missing one is back, or one changed."""
+    if look.at is None or now() - look.at >= _TRY_AGAIN:
+        return True
+    try:
+        files = [original_status(config, image_path(config, image)) for image in pair.images]
+    except ImageError:
+        return False
+    changed = max(max(file.st_mtime, file.st_ctime) for file in files)  # a copy may keep its original's st_mtime
+    return look.unread == FailureReason.MISSING_FILE or changed >= look.at.replace(tzinfo=UTC).timestamp()
 
 
 def _first(drop: Sequence[DropImage], image: DropImage) -> DropImage | None:
@@ -179,24 +213,39 @@ def _first(drop: Sequence[DropImage], image: DropImage) -> DropImage | None:
 
 
 def _look(config: Config, scores: dict[int, ScoredImage], pair: _Pair) -> Look:
-    """Look at a score's crystals; raise `ImageError` if one of the pictures can't be read."""
+    """Look at a score's crystals; if a picture can't be read, what an earlier look told of it stays."""
     image, earlier = pair.image, pair.earlier
     assert image.score_id is not None
-    look = Look(image.score_id, uv_image=pair.uv_image)
-    if earlier is not None:
+    known = pair.known if pair.known and earlier else Look(image.score_id)
+    look = replace(known, uv_image=pair.uv_image, at=now())
+    if earlier is not None and known.p_new is None:
         look = replace(look, earlier_id=earlier.image_id, since=earlier.inspected)
     answer = scores[image.score_id].answer
     assert isinstance(answer, wire.Scored)
     boxes = [chop.box for chop in answer.boxes if chop.outcome.group is Group.CRYSTAL]
-    picture = _scored_file(config, image)
-    if earlier is not None:
+    try:
+        picture = _scored_file(config, image)
+    except ImageError as error:
+        return _unread(look, image, error)
+    if earlier is not None and (known.unread or known.earlier_id != earlier.image_id):
         before = scores[earlier.score_id].answer if earlier.score_id in scores else None
-        look = _compared(config, look, picture, answer, boxes, earlier, before)
+        try:
+            look = _compared(config, look, picture, answer, boxes, earlier, before)
+        except ImageError as error:
+            look = _unread(look, image, error)
     if pair.uv_image:
-        uv = read_image(read_original(config, _named(image, pair.uv_image)))
-        glow = fluorescence(picture, uv, boxes, answer.pixel_size_um).glow if boxes else Glow.UNSAID
-        look = replace(look, uv=glow)
+        try:
+            uv = read_image(read_original(config, _named(image, pair.uv_image)))
+            glow = fluorescence(picture, uv, boxes, answer.pixel_size_um).glow if boxes else Glow.UNSAID
+            look = replace(look, uv=glow)
+        except ImageError as error:
+            look = _unread(look, image, error)
     return look
+
+
+def _unread(look: Look, image: DropImage, error: ImageError) -> Look:
+    log.warning("%s is not looked at again: %s", image.image_name, error)
+    return replace(look, why=str(error.reason))
 
 
 def _compared(
@@ -208,6 +257,7 @@ def _compared(
     earlier: DropImage,
     before: wire.Answer | None,
 ) -> Look:
+    look = replace(look, earlier_id=earlier.image_id, since=earlier.inspected, p_new=None)
     if isinstance(before, wire.Scored):
         widths = answer.width * answer.pixel_size_um, before.width * before.pixel_size_um
         if abs(widths[0] / widths[1] - 1) > _SAME_FIELD:

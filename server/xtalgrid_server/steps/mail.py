@@ -51,6 +51,6 @@ def reason(error: Exception) -> str:
     return " ".join(str(error).split())[:300] or type(error).__name__
 
 
-def mail_failure(settings: Alerts, error: Exception) -> str:
+def mail_failure(settings: Alerts, why: str) -> str:
     """Say that mail could not be sent, and why."""
-    return f"cannot send mail via {settings.smtp_host}:{settings.port}: {reason(error)}; the next run tries again"
+    return f"cannot send mail via {settings.smtp_host}:{settings.port}: {why}; the next run tries again"

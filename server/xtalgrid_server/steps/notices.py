@@ -33,7 +33,7 @@ from ..ledger.store import Ledger
 from .alerts import Alert, describe, drop_url
 from .mail import mail_failure, mail_server, reason, secret_line
 from .new_crystals import NewCrystal, crystal_from, new_crystals, with_past
-from .outgoing import post
+from .outgoing import RefusedMessageError, post
 from .visibility import Sight, Visibility
 from .webhooks import payload
 
@@ -238,15 +238,20 @@ def _mail(config: Config, ledger: Ledger, due: Sequence[tuple[Receiver, list[Ale
     try:
         with mail_server(config.alerts) as server:
             for receiver, alerts in due:
+                refused = ""
                 for project, group in by_project(alerts):
                     try:
                         server.send_message(digest(config, receiver, project, group))
                     except (smtplib.SMTPRecipientsRefused, smtplib.SMTPDataError) as error:
-                        _failed(ledger, receiver, f"the mail server refused it: {reason(error)}", told)
+                        refused = f"the mail server refused it: {reason(error)}"
+                        if isinstance(error, smtplib.SMTPDataError):
+                            continue  # another project's mail may be taken
                         break
                     _delivered(ledger, receiver, group, told)
+                if refused:
+                    _failed(ledger, receiver, refused, told)
     except (OSError, smtplib.SMTPException, ConfigError) as error:
-        told.failures.append(mail_failure(config.alerts, error))
+        told.failures.append(mail_failure(config.alerts, reason(error)))
 
 
 def digest(config: Config, receiver: Receiver, project: str, alerts: Sequence[Alert]) -> EmailMessage:
@@ -317,14 +322,19 @@ def _row(crystal: NewCrystal, url: str, inside: str) -> str:
 
 
 def _post(config: Config, ledger: Ledger, receiver: Receiver, alerts: Sequence[Alert], told: Told) -> None:
+    refused = ""
     for project, group in by_project(alerts):
         body = payload(receiver.kind, config, headline(project, group), group)
         try:
             post(receiver.address, body, config.webhooks.allowed_hosts)
         except XtalgridError as error:
-            _failed(ledger, receiver, str(error), told)
-            return
+            refused = str(error)
+            if isinstance(error, RefusedMessageError):
+                continue  # another project's message may be taken
+            break
         _delivered(ledger, receiver, group, told)
+    if refused:
+        _failed(ledger, receiver, refused, told)
 
 
 def _delivered(ledger: Ledger, receiver: Receiver, group: Sequence[Alert], told: Told) -> None:

@@ -24,6 +24,8 @@ _CONNECT_SECONDS = 5.0
 _SECONDS = 15.0
 """For the whole request, however slowly the other end answers."""
 _MOST_ANSWER = 4096
+_OF_THE_MESSAGE = (400, 413, 422)
+"""Answers that say something of one message, and not of the address or the server."""
 LONGEST_URL = 2000
 
 _HOST = re.compile(r"[a-z0-9_.-]{1,253}|\[[0-9a-f:.]+\]")
@@ -41,6 +43,10 @@ _NEVER = [
 
 class RefusedAddressError(XtalgridError):
     """An address that no request is sent to."""
+
+
+class RefusedMessageError(XtalgridError):
+    """The other end answers, and does not take this message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +141,10 @@ def post(url: str, body: bytes, allowed_hosts: Sequence[str]) -> None:
     ------
     RefusedAddressError
         If no request may be sent there.
+    RefusedMessageError
+        If this message was not taken.
     XtalgridError
-        If it was not taken. No message shows the address or the answer.
+        If none is taken. No error shows the address or the answer.
     """
     target = target_of(url, allowed_hosts)
     with _connected(target, look_up(target)) as plain:
@@ -148,6 +156,8 @@ def post(url: str, body: bytes, allowed_hosts: Sequence[str]) -> None:
             raise XtalgridError(f"{target} gave no answer within {_SECONDS:g} s, or none that is HTTP") from error
     if status in range(300, 400):
         raise XtalgridError(f"{target} answered {status}: redirects are not followed")
+    if status in _OF_THE_MESSAGE:
+        raise RefusedMessageError(f"{target} answered {status}")
     if status not in range(200, 300):
         raise XtalgridError(f"{target} answered {status}")
 

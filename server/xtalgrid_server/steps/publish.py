@@ -3,25 +3,32 @@
 No transaction spans both databases, so each row is written in three steps: the ledger records the intention, the score
 table is written, the ledger records that it is done. If a run is killed between them, the next one finds either no row
 or ours, and comes to the same result.
+
+A row that the score table refuses, as that of a deleted inspection may be, costs no other. Its line goes into a file of
+its own in the outbox, which the next runs try, for `_TRY_AGAIN`.
 """
 
 from __future__ import annotations
 
 import csv
 import itertools
+import os
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import sqlalchemy as sa
 
 from xtalgrid_core import wire
-from xtalgrid_core.errors import XtalgridError
+from xtalgrid_core.errors import ImagerError, XtalgridError
+from xtalgrid_core.files import replacing
 from xtalgrid_core.outcomes import CLASSES, Outcome
-from xtalgrid_core.spreadsheets import cell_text
+from xtalgrid_core.spreadsheets import cell_text, csv_line
 
 from ..config import Config
 from ..domain.images import ScoreRow
@@ -31,7 +38,7 @@ from ..imager.crystaltrak.writer import Autoscore, NewScore, ScoreWriter
 from ..ledger.publications import ELSEWHERE
 from ..ledger.shapes import ScoredImage
 from ..ledger.store import Ledger
-from ..storage.engines import chunks
+from ..storage.engines import chunks, short_reason
 from .finalize import COLUMNS, restore_csv
 from .framed import framed_path
 from .publish_ispyb import PublishedInIspyb
@@ -41,6 +48,13 @@ from .score_rules import peoples_scores, score_date, standing_score
 STEP = "set_autoscore"
 
 _BATCH = 500
+
+_TRY_AGAIN = timedelta(days=14)
+"""How long a row is tried that the score table refuses."""
+_MOST_REFUSED = 2_000
+"""Rows that the score table refuses among `_PART`; if there are more, it is not the rows' fault, and the step stops."""
+_LEFT = "-refused"
+"""End of the name of a file with such rows."""
 
 _PART = 5_000
 """Lines of a CSV file, with their scores, that are in memory at once: a back-fill's first run may have a million."""
@@ -137,16 +151,34 @@ def publish(
             continue
         lines = _read_csv(file)
         taken: dict[tuple[str, int], int] = {}
+        left: Lines = []
         while part := list(itertools.islice(lines, _PART)):
-            _publish_lines(config, database, ledger, file, part, taken, dry_run, published)
+            left += _publish_lines(config, database, ledger, file, part, taken, dry_run, published)
         published.files += 1
         if not dry_run and file.parent == config.outbox:
-            (config.outbox / "done").mkdir(exist_ok=True)
-            file.replace(config.outbox / "done" / file.name)
+            _put_away(file, left)
     if unreadable:
         done = f"; the other {published.files} files are done" if published.files else ""
         raise XtalgridError("; ".join(map(str, unreadable)) + done)
     return published
+
+
+def _put_away(file: Path, left: Lines) -> None:
+    """Move a file of the outbox to those that are done, except for the lines that are left, which get their own."""
+    again, since = file.with_name(f"{file.stem.removesuffix(_LEFT)}{_LEFT}{file.suffix}"), time.time()
+    if file == again:
+        since = file.stat().st_mtime
+    (file.parent / "done").mkdir(exist_ok=True)
+    if not left or time.time() - since > _TRY_AGAIN.total_seconds():
+        file.replace(file.parent / "done" / file.name)
+        return
+    with replacing(again) as stream:
+        stream.write(csv_line(COLUMNS))
+        for _, line in left:
+            stream.write(csv_line([line[name] for name in COLUMNS]))
+    os.utime(again, (since, since))
+    if file != again:
+        file.replace(file.parent / "done" / file.name)
 
 
 def _publish_lines(
@@ -158,19 +190,44 @@ def _publish_lines(
     taken: dict[tuple[str, int], int],
     dry_run: bool,
     published: Published,
-) -> None:
-    """Publish some lines of a file; `taken` has the lines so far that publish an inspection, by run and inspect id."""
+) -> Lines:
+    """Publish some lines of a file, and return those that the score table refuses.
+
+    `taken` has the numbers of the lines so far that publish an inspection, by run and inspect id.
+    """
+    refused: dict[int, str] = {}
     runs: dict[str, list[ScoredImage]] = {}
     for score, run in _rows_to_publish(config, ledger, file, lines, taken, published):
         runs.setdefault(run, []).append(score)
     for run, scores in runs.items():
         decided = ledger.decisions.ids_of_run(run, [score.score_id for score in scores])
-        for batch in chunks(scores, _BATCH):
-            plans = database.write(partial(_publish, config, database, ledger, run, batch, decided, dry_run))
+        todo = list(reversed(list(chunks(scores, _BATCH))))
+        while todo:
+            batch = todo.pop()
+            try:
+                plans = database.write(partial(_publish, config, database, ledger, run, batch, decided, dry_run))
+            except ImagerError as error:
+                cause = error.__cause__
+                if not isinstance(cause, (sa.exc.IntegrityError, sa.exc.DataError)) or len(refused) == _MOST_REFUSED:
+                    raise
+                if len(batch) > 1:
+                    half = len(batch) // 2
+                    todo += [batch[half:], batch[:half]]
+                else:
+                    refused[taken[run, batch[0].inspect_id]] = short_reason(cause)
+                continue
             if not dry_run:
                 ledger.publications.set_done(run, [plan.score.score_id for plan in plans])
             for plan in plans:
                 published.actions[plan.action] = published.actions.get(plan.action, 0) + 1
+    for number, why in sorted(refused.items()):
+        _refuse(file, number, f"the score table refuses it: {why}", published)
+    return [(number, line) for number, line in lines if number in refused]
+
+
+def _refuse(file: Path, number: int, why: str, published: Published) -> None:
+    published.refused.append(f"{file.name} line {number}: {why}")
+    log.warning("%s %s line %d refused: %s", STEP, file.name, number, why)
 
 
 def _publish(
@@ -277,8 +334,7 @@ def _rows_to_publish(
             taken[line["run"], score.inspect_id] = number
             accepted.append((score, line["run"]))
             continue
-        published.refused.append(f"{file.name} line {number}: {why}")
-        log.warning("%s %s line %d refused: %s", STEP, file.name, number, why)
+        _refuse(file, number, why, published)
     return accepted
 
 

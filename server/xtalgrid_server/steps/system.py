@@ -213,6 +213,7 @@ class System:
         with step(self.config, "finalizer") as report:
             done = finalize(self.config, self.imager, self.ledger, frames, shadow=shadow)
             report.update({"run": done.run or "none", **done.actions})
+            report.update({"not_framed": done.not_framed} if done.not_framed else {})
         return done
 
     def publish(self, files: list[Path] | None = None, *, dry_run: bool = False) -> Published:
@@ -260,7 +261,9 @@ class System:
         since = None if everything or barcodes is not None else recent(self.config)
         with step(self.config, "look_again") as report:
             done = look_again(self.config, self.ledger, inspected_since=since, barcodes=barcodes, minutes=minutes)
-            report.update(dataclasses.asdict(done))
+            counts = {one.name: getattr(done, one.name) for one in dataclasses.fields(done)}
+            reasons = {reason.replace(" ", "_"): number for reason, number in done.unreadable.items()}
+            report.update(counts | {"unreadable": done.unreadable.total()} | reasons)
         return done
 
     def send_alerts(self, show: Callable[[list[Alert]], None]) -> SentAlerts:

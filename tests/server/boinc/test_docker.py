@@ -19,6 +19,7 @@ import yaml
 
 from tests.conftest import missing
 from xtalgrid_server.config import load
+from xtalgrid_server.web.report.text import FONTS
 
 DOCKER = Path(__file__).parents[3] / "docker"
 PROFILES = ("tls", "test", "oracle", "tools")
@@ -125,6 +126,14 @@ def test_every_target_of_the_plan_is_in_the_dockerfile_and_every_file_it_copies_
             for source in words[1:-1]:
                 assert (DOCKER.parent / source).exists(), line
                 assert any(source == name or source.startswith(f"{name}/") for name in sent), f"{source} is not sent"
+
+
+def test_images_that_make_reports_install_their_fonts():
+    text = (DOCKER / "Dockerfile").read_text().replace("\\\n", " ")
+    stages = {part.split("\n", 1)[0].split(" AS ")[1]: part for part in text.split("\nFROM ")[1:]}
+    for stage in ("server", "apache"):
+        (line,) = [line for line in stages[stage].splitlines() if "apt-get install" in line]
+        assert set(FONTS) <= set(line.split()), stage
 
 
 def test_the_containers_configuration_is_one():

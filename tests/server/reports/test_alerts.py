@@ -15,6 +15,7 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult
 
 from tests.server.conftest import INSPECTED
+from tests.system.viewer import fill_plate
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_server.config import from_string
@@ -120,6 +121,48 @@ def test_what_the_mail_server_refuses_goes_out_with_the_next_run(xtalgrid, inspe
     inbox.is_open = True
     assert xtalgrid("alerts", toml=toml).exit_code == 0
     assert [mail["Subject"] for _, mail in inbox.mails] == ["CI022987: 1 new crystal"]
+
+
+class Choosy(Inbox):
+    """Takes no mail whose subject has a word, and none for addresses that begin with another."""
+
+    def __init__(self, subject="-", address="-"):
+        super().__init__()
+        self.subject, self.address = subject, address
+
+    async def handle_RCPT(self, server, session, envelope, address, options):
+        if address.startswith(self.address):
+            return "550 no such user"
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, server, session, envelope):
+        refused = self.subject in email.message_from_bytes(envelope.content, policy=email.policy.default)["Subject"]
+        return "552 message refused" if refused else await super().handle_DATA(server, session, envelope)
+
+
+def test_a_mail_that_is_refused_stops_no_other_plate_s(xtalgrid, system, mail_server):
+    for barcode in ("P1", "P2", "P3"):
+        fill_plate(system, barcode, [Outcome.HARVESTABLE], [0.9], at=LATELY, pictures=False)
+    inbox = Choosy(subject="P2")
+    toml = MAIL.format(port=mail_server(inbox), starttls="false")
+    for _ in range(2):
+        refused = xtalgrid("alerts", toml=toml)
+        assert refused.exit_code == 2
+        assert "plate P2: (552, b'message refused')" in refused.output
+    assert [mail["Subject"] for _, mail in inbox.mails] == ["P1: 1 new crystal", "P3: 1 new crystal"]
+    inbox.subject = "-"
+    assert xtalgrid("alerts", toml=toml).exit_code == 0
+    assert [mail["Subject"] for _, mail in inbox.mails][2:] == ["P2: 1 new crystal"]
+
+
+def test_who_of_the_list_gets_no_mail_is_said(xtalgrid, inspect, mail_server):
+    inbox = Choosy(address="bob")
+    inspect(1, {1: 0.9}, first=LATELY)
+    told = xtalgrid("alerts", toml=MAIL.format(port=mail_server(inbox), starttls="false"))
+    assert [recipients for recipients, _ in inbox.mails] == [["ann@lab.example"]]
+    assert told.exit_code == 2
+    assert "bob@lab.example got no mail of plate CI022987: 550 no such user" in told.output
 
 
 def test_the_password_goes_by_tls_to_a_server_with_a_certificate(xtalgrid, inspect, mail_server, tmp_path, monkeypatch):

@@ -26,7 +26,7 @@ from xtalgrid_server.ledger.notices import Settings
 from xtalgrid_server.steps import outgoing
 from xtalgrid_server.steps.notices import address_problem, digest_moment
 
-from .test_alerts import LATELY, Inbox, mail_server  # noqa: F401
+from .test_alerts import LATELY, Choosy, Inbox, mail_server  # noqa: F401
 
 MAIL = """
 [alerts]
@@ -138,14 +138,7 @@ def test_no_mail_is_lost_while_there_is_no_server(xtalgrid, inspect, system, mai
 
 
 def test_one_refused_address_stops_nobody_else(xtalgrid, inspect, system, mail_server):  # noqa: F811
-    class Choosy(Inbox):
-        async def handle_RCPT(self, server, session, envelope, address, options):
-            if address.startswith("ann"):
-                return "550 no such user"
-            envelope.rcpt_tos.append(address)
-            return "250 OK"
-
-    inbox = Choosy()
+    inbox = Choosy(address="ann")
     inspect(1, {1: 0.9}, first=LATELY)
     wants(system, "ann")
     wants(system, "bob")
@@ -236,6 +229,7 @@ class Hook(http.server.ThreadingHTTPServer):
     def __init__(self, tls=None):
         self.posts, self.status = [], 200
         self.slowly = self.endless = False
+        self.refuses = b"\0"  # no JSON has one
         super().__init__(("127.0.0.1", 0), _Handler)
         if tls is not None:
             self.socket = tls.wrap_socket(self.socket, server_side=True)
@@ -254,7 +248,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             for byte in b"HTTP/1.1 200 OK\r\n":
                 self.wfile.write(bytes([byte]))
                 time.sleep(0.3)
-        self.send_response(self.server.status)
+        self.send_response(400 if self.server.refuses in body else self.server.status)
         self.send_header("Location", f"http://{self.server.place}/elsewhere")
         self.end_headers()
         while self.server.endless:
@@ -344,6 +338,31 @@ def test_what_a_webhook_refuses_is_tried_again_later(xtalgrid, inspect, system, 
     assert xtalgrid("alerts", toml=toml).exit_code == 0
     assert [path for path, _ in hook.posts] == [f"/services/{SECRET}"] * 3  # nothing followed the redirect
     assert not system.ledger.notices.waiting("", "group")
+
+
+def test_a_message_that_is_refused_holds_up_no_other_project_s(xtalgrid, inspect, system, hook, tmp_path, mail_server):  # noqa: F811
+    for col, project in enumerate(("A", "B", "C"), 1):
+        of_kinases(system, project, col)
+    inspect(1, {1: 0.9, 2: 0.9, 3: 0.9}, first=LATELY)
+    inbox, hook.refuses = Choosy(subject="B: "), b'"B: '
+    wants(system, "ann")
+    toml = MAIL.format(port=mail_server(inbox)) + toml_of(tmp_path, hook, "json")
+    told = xtalgrid("alerts", toml=toml)
+    assert [mail["Subject"][:2] for _, mail in inbox.mails] == ["A:", "C:"]
+    assert [body["text"][:2] for _, body in hook.posts] == ["A:", "B:", "C:"]
+    assert told.exit_code == 2 and "answered 400" in told.output
+    for who, channel in (("ann", "mail"), ("", "group")):
+        assert len(system.ledger.notices.waiting(who, channel)) == 1
+        assert system.ledger.notices.last_delivery(who, channel).failed == 1, "it is tried again in ten minutes"
+
+
+def test_a_webhook_that_is_away_is_asked_once(xtalgrid, inspect, system, hook, tmp_path):
+    for col, project in enumerate(("A", "B"), 1):
+        of_kinases(system, project, col)
+    inspect(1, {1: 0.9, 2: 0.9}, first=LATELY)
+    hook.status = 503
+    xtalgrid("alerts", toml=toml_of(tmp_path, hook, "json"))
+    assert len(hook.posts) == 1
 
 
 def test_a_person_s_webhook_needs_the_lab_s_leave(xtalgrid, inspect, system, hook):

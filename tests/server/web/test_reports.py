@@ -10,10 +10,12 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+import reportlab
 from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from reportlab.pdfbase import pdfmetrics
 
 from tests.system.viewer import fill_plate
 from xtalgrid_core.outcomes import Outcome
@@ -22,7 +24,7 @@ from xtalgrid_server.domain.wells import Well
 from xtalgrid_server.ledger.contents import Contents
 from xtalgrid_server.web.report.content import pictures, report_of_plate
 from xtalgrid_server.web.report.pdf import pdf
-from xtalgrid_server.web.report.text import Text
+from xtalgrid_server.web.report.text import FONTS, Text
 
 HOSTILE = "</font><script>alert(7)</script><b>&amp;<img src=/etc/passwd><para/>\x1b[2J\x00\u202e]]>{{7*7}}%s"
 PATH = "/plate/CI022987/3"
@@ -170,7 +172,35 @@ def test_letters_that_no_font_has_are_numbers_and_said(config, plate, system, tm
     report = report_of_plate(system.ledger, "CI022987", most=1)
     text = said(pdf(report, {}, Text(tmp_path / "no fonts")), tmp_path)
     assert "[U+7D50][U+6676]" in text and "é" in text
-    assert re.search(r"\d letters that no font here has are written as their numbers: .*U\+6676", text)
+    assert re.search(r"3 letters that no font here has are written as their numbers: .*U\+6676", text)
+    assert "or install fonts-dejavu-core, fonts-droid-fallback, fonts-nanum." in " ".join(text.split())
+
+
+def test_the_command_warns_of_what_a_pdf_cannot_show(config, plate, system, tmp_path, monkeypatch):
+    monkeypatch.setattr(Text.__init__, "__defaults__", (tmp_path / "no fonts",))
+    system.ledger.contents.record([Contents("CI022987", Well(0, 0, 0), "Kinase", "한글 עברית", "")])
+    output = run(config, "CI022987", "--out", str(tmp_path / "out.pdf"))
+    assert f"{tmp_path}/out.pdf: 7 letters that no font here has are written as their numbers: U+05D1" in output
+    assert f"{tmp_path}/out.pdf: Text that runs from right to left is not turned around." in output
+    assert "letters" not in run(config, "CI022987", "--out", str(tmp_path / "out.html"))
+
+
+def test_what_only_the_second_font_has_is_shown_at_the_foot_and_in_the_title_too(config, system, tmp_path, monkeypatch):
+    """As a Chinese barcode is: DejaVu has no Chinese, Droid has. Here a font without Greek is the first."""
+    monkeypatch.setattr(pdfmetrics, "_fonts", dict(pdfmetrics._fonts))  # where fonts are registered, by their names
+    data = Path(pytest.importorskip("matplotlib").get_data_path(), "fonts/ttf")
+    first, second = ([tmp_path / name for name in FONTS[package]] for package in list(FONTS)[:2])
+    for kind, (at, other) in enumerate(zip(first, second, strict=True)):
+        at.parent.mkdir(exist_ok=True), other.parent.mkdir(exist_ok=True)
+        shutil.copyfile(Path(reportlab.__file__).parent / "fonts" / ("Vera.ttf", "VeraBd.ttf")[kind], at)
+        shutil.copyfile(data / "DejaVuSans.ttf", other)
+    fill_plate(system, "Πλάτος 7", [Outcome.HARVESTABLE], [0.9])
+    text = Text(tmp_path)
+    made = pdf(report_of_plate(system.ledger, "Πλάτος 7"), {}, text)
+    lines = said(made, tmp_path).splitlines()
+    assert [line.strip().split(",")[0] for line in lines if line.strip().startswith("Πλάτος 7")] == ["Πλάτος 7"] * 2
+    assert (text.faults, "U+" in " ".join(lines)) == ([], False)
+    assert rb"/Title (\376\377\003\240\003\273" in made, "UTF-16 of the plate's name"
 
 
 @settings(max_examples=60, deadline=None)
@@ -181,7 +211,7 @@ def test_any_text_becomes_markup_that_reportlab_reads(text):
     made = Text()
     paragraph = Paragraph(made.markup(text))
     assert paragraph.wrap(200, 10_000)[1] < 700  # it fits a page
-    assert len(made.plain(text)) >= len(text)
+    assert sum(len(shown) for _, shown in made.runs(text, longest=100_000)) >= len(text)
 
 
 def test_a_plate_of_1536_wells_is_bounded(config, system):

@@ -23,6 +23,8 @@ from reportlab.platypus import (
     TableStyle,
 )
 
+from xtalgrid_core.lines import one_line
+
 from ..rendering import moment
 from .content import Pictures, PlateReport, Report, Shown
 from .looks import Look, legend, look, plate_map
@@ -59,11 +61,11 @@ def pdf(report: Report, pictures: Pictures, text: Text | None = None) -> bytes:
         rightMargin=_MARGIN,
         topMargin=_MARGIN,
         bottomMargin=_MARGIN + 6 * mm,
-        title=text.plain(report.title),
+        title=one_line(report.title),
         author="xtalgrid",
         creator=f"xtalgrid {report.version}",
     )
-    document.build(list(pages.all()), canvasmaker=lambda *a, **k: _Numbered(pages.footer, text.font, *a, **k))
+    document.build(list(pages.all()), canvasmaker=lambda *a, **k: _Numbered(pages.footer, *a, **k))
     return stream.getvalue()
 
 
@@ -80,15 +82,13 @@ class _Pages:
         self._heading = ParagraphStyle("heading", **{**bold, "fontSize": 11, "leading": 14, "spaceBefore": 9})
 
     @property
-    def footer(self) -> str:
-        """What stands at the foot of each page, besides its number."""
+    def footer(self) -> list[tuple[str, str]]:
+        """What stands at the foot of each page, besides its number; see `Text.runs`."""
         models = self._report.models
         said = ", ".join(f"{one[:_TELLING]} + {other[:_TELLING]}" for one, other in models[:2])
         said += f" and {len(models) - 2} more" if len(models) > 2 else ""
-        return (
-            f"{self._text.plain(self._report.title)[:60]} · xtalgrid {self._report.version}, "
-            f"models {said or 'none'} · {moment(self._report.made_at)} UTC"
-        )
+        about = f" · xtalgrid {self._report.version}, models {said or 'none'} · {moment(self._report.made_at)} UTC"
+        return [*self._text.runs(self._report.title, longest=60), (self._text.font, about)]
 
     def all(self) -> Iterator[Flowable]:
         """Yield all parts."""
@@ -192,15 +192,8 @@ class _Pages:
         yield self._say(_MEANINGS, self._small, longest=2000)
         for segmenter, classifier in self._report.models:
             yield self._say(f"Scored by: segmenter {segmenter}, classifier {classifier}", self._small)
-        if missing := sorted(self._text.missing):
-            some = ", ".join(f"U+{ord(letter):04X}" for letter in missing[:40])
-            more = f" and {len(missing) - 40} more" if len(missing) > 40 else ""
-            yield self._say(
-                f"{len(missing)} letters that no font here has are written as their numbers: {some}{more}. The HTML "
-                "report shows them; or install the fonts that docs/reports.md names.",
-                self._small,
-                longest=1000,
-            )
+        for fault in self._text.faults:
+            yield self._say(fault, self._small, longest=1000)
 
     def _say(
         self, text: str, style: ParagraphStyle | None = None, *, bold: bool = False, longest: int = 400
@@ -291,15 +284,15 @@ def _draw_tile(canvas: Canvas, text: Text, one: Look, place: tuple[float, float]
     size = side * 0.6 / max(len(one.letter), 1) ** 0.5
     canvas.setFillColor(colors.HexColor(one.ink))
     canvas.setFont(text.font, size)
-    canvas.drawCentredString(place[0] + side / 2, place[1] + side / 2 - size * 0.36, text.plain(one.letter))
+    canvas.drawCentredString(place[0] + side / 2, place[1] + side / 2 - size * 0.36, one.letter)
 
 
 class _Numbered(Canvas):  # type: ignore[misc]
     """A canvas that writes the foot of each page when their number is known."""
 
-    def __init__(self, footer: str, font: str, *args: Any, **options: Any) -> None:
+    def __init__(self, footer: list[tuple[str, str]], *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._footer, self._footer_font = footer, font
+        self._footer = footer
         self._saved: list[dict[str, Any]] = []
 
     def showPage(self) -> None:
@@ -311,9 +304,13 @@ class _Numbered(Canvas):  # type: ignore[misc]
         """Write all pages, each with its foot."""
         for number, state in enumerate(self._saved, start=1):
             self.__dict__.update(state)
-            self.setFont(self._footer_font, 6.5)
             self.setFillColor(_GREY)
-            self.drawString(_MARGIN, 9 * mm, self._footer)
+            foot = self.beginText(_MARGIN, 9 * mm)
+            for font, shown in self._footer:
+                foot.setFont(font, 6.5)
+                foot.textOut(shown)
+            self.drawText(foot)
+            self.setFont(self._footer[-1][0], 6.5)
             self.drawRightString(A4[0] - _MARGIN, 9 * mm, f"page {number} of {len(self._saved)}")
             super().showPage()
         super().save()
