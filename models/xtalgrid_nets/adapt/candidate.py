@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from xtalgrid_core.weights import (
     MANIFEST,
     PACKAGED,
     Role,
+    Variant,
     WeightsManifest,
     default_models,
     find_model,
@@ -32,6 +34,15 @@ from ..judge.truth import Truth, by_source
 from .decider import Decider
 
 ROLES: tuple[Role, Role] = ("segmenter", "classifier")
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A classifier as an ONNX file."""
+
+    file: bytes
+    variant: Variant
+    architecture: str
 
 
 def figures(truths: Sequence[Truth], called: Sequence[Outcome]) -> Figures:
@@ -62,7 +73,7 @@ def source(
 
 
 def write_candidate(
-    out: Path, current: Path, decider: Decider, possible: PossibleGroups, second: str, network: bytes | None = None
+    out: Path, current: Path, decider: Decider, possible: PossibleGroups, second: str, network: Network | None = None
 ) -> None:
     """Write the networks in use into `out`, the classifier with another decision and so with another name.
 
@@ -75,7 +86,7 @@ def write_candidate(
     second
         SHA-256 of the second opinion that the decider combines; empty: none.
     network
-        A classifier (ONNX, fp32) in place of the one in use.
+        A classifier in place of the one in use.
     """
     out.mkdir(parents=True, exist_ok=True)
     entries = []
@@ -88,7 +99,8 @@ def write_candidate(
         entry = msgspec.structs.replace(entry, file=f"{role}.onnx", card=f"{role}.md")
         if role == "classifier":
             if network is not None:
-                entry, data = msgspec.structs.replace(entry, variant="fp32", origin=""), network
+                variant, architecture, data = network.variant, network.architecture, network.file
+                entry = msgspec.structs.replace(entry, variant=variant, architecture=architecture, origin="")
             adapted = msgspec.structs.replace(
                 entry,
                 pooling=decider.pooling,
