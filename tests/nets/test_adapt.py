@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import shutil
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -25,8 +27,8 @@ from xtalgrid_core.options import DEFAULTS  # noqa: E402
 from xtalgrid_core.outcomes import CLASSES, PRIORITY, SCORED_GROUPS, Group, Outcome  # noqa: E402
 from xtalgrid_core.pooling import FEATURES, Pooling  # noqa: E402
 from xtalgrid_core.weights import PACKAGED, Variant, default_models, find_model  # noqa: E402
-from xtalgrid_nets.adapt.choose import LAST_BLOCK, LEAST, as_it_is, choose  # noqa: E402
-from xtalgrid_nets.adapt.decider import Decider, Wells, called, repooled  # noqa: E402
+from xtalgrid_nets.adapt.choose import LAST_BLOCK, LEAST, Chosen, as_it_is, choose, with_kept  # noqa: E402
+from xtalgrid_nets.adapt.decider import Decider, Step, Wells, called, repooled  # noqa: E402
 from xtalgrid_nets.adapt.fit import LabWell, Remembered, Settings, fit, well_loss  # noqa: E402
 from xtalgrid_nets.adapt.lab import fold_names, read_wells  # noqa: E402
 from xtalgrid_nets.adapt.layer import StartingNetwork, TailDecider, TailStep, described  # noqa: E402
@@ -41,11 +43,13 @@ from xtalgrid_nets.judge.truth import Truth  # noqa: E402
 from xtalgrid_nets.networks.squeezenet import Fire  # noqa: E402
 from xtalgrid_nets.quantize import check_weights  # noqa: E402
 from xtalgrid_nets.sets.crops import Segmenter  # noqa: E402
+from xtalgrid_nets.states import rebuilt  # noqa: E402
 from xtalgrid_scoring.networks import load_network  # noqa: E402
 from xtalgrid_synth import render_well  # noqa: E402
 
 BOXES = tuple(dense_window(256 + 48 * 9, 256 + 48 * 9, 48))
 PLAIN = Settings()
+RIGAKU_NAME = "RMM3_01_222_ROBO_Test1_Clon1_CI_0000CI022987_003_121121_01_02_03_HF_99_030_001_RDI.jpg"
 
 
 def sure_of(*outcomes: Outcome) -> torch.Tensor:
@@ -183,6 +187,53 @@ def test_from_scored_wells_to_a_candidate_that_can_be_promoted(plate: Path, tmp_
     with System(from_string("", home=tmp_path / "home")) as system:
         system.promote(plan.out, force="a test", who="jdoe")
         assert system.models_in_use() == comparison.candidate
+
+
+def test_an_adapted_last_block_is_promoted_scores_new_work_and_is_rolled_back(
+    plate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The freest step is taken, whatever it gains on six wells."""
+    pytest.importorskip("alembic", reason="promotion is the server's")
+    from xtalgrid_server.config import from_string
+    from xtalgrid_server.steps.system import System
+
+    def freest(start: Decider, wells: Wells, remembered: Wells, steps: Sequence[tuple[str, Step]]) -> Chosen:
+        name, step = steps[-1]
+        return Chosen(name, step(start, with_kept(wells, remembered)), ())
+
+    monkeypatch.setattr("xtalgrid_nets.adapt.run.choose", freest)
+    monkeypatch.setattr("xtalgrid_nets.adapt.layer.patches_of", lambda *_: Remembered())
+    monkeypatch.setattr("xtalgrid_nets.adapt.layer.BLOCK_SETTINGS", Settings(steps=5, rate=0.01, wells=2, keep=0))
+    monkeypatch.setitem(LEAST, LAST_BLOCK, 6)
+    plan = Plan(wells=plate, out=tmp_path / "candidate", rendered_wells=1, remember_wells=1, last_layer=True)
+    made = adapt(plan, lambda what, total: nullcontext(lambda: None))
+    assert (made.step, {step for *_, step in made.folds}) == (LAST_BLOCK, {LAST_BLOCK})
+    (sha256,) = {made.comparison.candidate[1], default_models(plan.out)[1]}
+    entry, data = find_model(sha256, "classifier", [plan.out])
+    assert entry.variant == "int8"
+    adapted, old = (
+        rebuilt(file, entry.architecture, "test").state_dict()
+        for file in (data, find_model(default_models()[1], "classifier")[1])
+    )
+    assert {name for name in old if not torch.equal(adapted[name], old[name])} == {
+        f"{layer}.{kind}"
+        for layer in ("features.12.expand1x1", "features.12.expand3x3", "head")
+        for kind in ("weight", "bias")
+    }
+    new = tmp_path / "new"
+    new.mkdir()
+    shutil.copy(next(plate.parent.glob("*.jpg")), new / RIGAKU_NAME)
+    with System(from_string("[grid]\nworkers = 1\n[imager]\npixel_size_um = 2.6\n", home=tmp_path / "home")) as system:
+        system.import_folder(new)
+        assert system.promote(plan.out, force="a test", who="jdoe") == made.comparison.candidate
+        system.create_work(barcodes=["CI022987"])
+        system.rollback(why="it was a test", who="jdoe")
+        system.create_work(barcodes=["CI022987"])
+        system.work()
+        assert system.assimilate().failed_units == 0
+        used = {origin.options.classifier for origin in system.ledger.scores.origins(1).values()}
+        assert used == {sha256, default_models()[1]}, "once before the rollback, once after it"
+        assert system.models_in_use() == default_models()
 
 
 def strange_wells() -> tuple[list[Windows], Wells]:
