@@ -311,7 +311,7 @@ def test_a_candidate_with_another_end_is_scored_as_in_the_folds(
     answers = score([truth.path for truth in truths], Scoring(weights=tmp_path / "candidate"), tmp_path, show=False)
     for truth, windows in zip(truths, step.windows, strict=True):
         said = answers[truth.path].probabilities
-        assert np.abs(tail.probabilities(windows).max(axis=0) - said).max() < 0.03
+        assert np.abs(tail.probabilities(windows).max(axis=0) - said).max() < 0.005
         assert np.abs(Tail(divided.head).probabilities(windows).max(axis=0) - said).max() > 0.05, "it did change"
     entry, written = find_model(default_models(tmp_path / "candidate")[1], "classifier", [tmp_path / "candidate"])
     assert (entry.variant, entry.origin) == (variant, "")
