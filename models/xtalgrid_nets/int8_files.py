@@ -31,45 +31,57 @@ def give_fp32_weights(graph: Any) -> None:
     """Make the layers of an int8 graph of ours convolutions with fp32 weights, of the shapes that the network has.
 
     They take pixels less the mean again, and the matrix product at the end is a convolution again. The graph is for
-    reading its weights; it can't be run.
+    reading its weights; it can't be run. Layers of other forms stay.
     """
     from onnx import helper, numpy_helper
 
-    makers, users, values = makers_of(graph), users_of(graph), constants_of(graph)
+    makers, values = makers_of(graph), constants_of(graph)
 
     def add(name: str, array: npt.NDArray[np.floating[Any]]) -> None:
         graph.initializer.append(numpy_helper.from_array(array.astype(np.float32), name))
 
     layers = [node for node in graph.node if node.op_type == "Conv"]
     for node in layers:
-        weight, bias = (_integers_times_scale(makers, values, name) for name in node.input[1:])
-        if weight is None or bias is None:
+        parts = [makers.get(name) for name in node.input[1:]]
+        if [part and part.op_type for part in parts] != ["DequantizeLinear"] * 2:
             continue
+        weight, bias = (_integers_times_scale(part, values) for part in parts)
         if node is layers[0]:  # see quantize._take_fours and quantize._as_pixels
             if weight.shape[1:] == (12, 3, 2):
                 fours = weight.reshape(2, -1, 4, 3, 3, 2)  # column, filter, pixel, channel, row, four
                 weight, bias = fours[0, :, :3, :, :, 0].transpose(0, 2, 3, 1), bias[: len(bias) // 2]
-            bias = bias + (weight * np.array(MEAN_RGB)[None, :, None, None]).sum(axis=(1, 2, 3))
+            if weight.shape[1] == len(MEAN_RGB):
+                bias = bias + (weight * np.array(MEAN_RGB)[None, :, None, None]).sum(axis=(1, 2, 3))
         add(node.input[1], weight)
         add(node.input[2], bias)
-    for product in [node for node in graph.node if node.op_type == "MatMul"]:
-        (addition,) = users[product.output[0]]
-        add("last weight", numpy_helper.to_array(values[product.input[1]]).T[:, :, None, None])
-        graph.node.append(helper.make_node("Conv", ["cells", "last weight", addition.input[1]], ["map"]))
+    if last := _last_layer(graph):
+        add("last weight", numpy_helper.to_array(values[last[0]]).T[:, :, None, None])
+        graph.node.append(helper.make_node("Conv", ["cells", "last weight", last[1]], ["map"]))
 
 
-def _integers_times_scale(makers: dict[str, Any], values: dict[str, Any], name: str) -> npt.NDArray[np.float64] | None:
-    """Return weights that a graph keeps as integers, with a scale for each output; None if it doesn't."""
+def _integers_times_scale(node: Any, values: dict[str, Any]) -> npt.NDArray[np.float64]:
+    """Return weights that are integers, with a scale for each output, as numbers."""
     from onnx import numpy_helper
 
-    if name not in makers:
-        return None
-    integers, scale = (numpy_helper.to_array(values[key]).astype(np.float64) for key in makers[name].input[:2])
+    integers, scale = (numpy_helper.to_array(values[name]).astype(np.float64) for name in node.input[:2])
     return np.asarray(integers * scale.reshape(-1, *[1] * (integers.ndim - 1)))
+
+
+def _last_layer(graph: Any) -> tuple[str, str] | None:
+    """Return the names of the last layer's weights and bias, if it is a matrix product (`quantize._multiply_last`)."""
+    nodes = graph.node[-4:]
+    if [node.op_type for node in nodes] != ["Transpose", "MatMul", "Add", "Transpose"]:
+        return None
+    return nodes[1].input[1], nodes[2].input[1]
 
 
 class End:
     """The end of an int8 SqueezeNet's file: the last block's expand layers, in int8, and the last layer, in fp32.
+
+    Attributes
+    ----------
+    step
+        Between the 256 levels, from 0, of the block's output.
 
     Raises
     ------
@@ -83,14 +95,17 @@ class End:
 
         self._model = onnx.load_from_string(data)
         graph = self._model.graph
-        self._makers, self._values = makers_of(graph), constants_of(graph)
+        self._makers, values, users = makers_of(graph), constants_of(graph), users_of(graph)
         self._expand = [node for node in graph.node if node.op_type == "Conv"][-2:]
-        self._last: Any = next((node for node in graph.node if node.op_type == "MatMul"), None)
-        if self._last is None or len({node.input[0] for node in self._expand}) != 1:
-            raise ModelError("only SqueezeNet's end can be adapted; start from a squeezenet1.1 or squeezenet1.0")
-        (rounding,) = users_of(graph)[self._expand[0].output[0]]
-        self.step = float(numpy_helper.to_array(self._values[rounding.input[1]]))
-        """Between the 256 levels, from 0, of the block's output."""
+        last = _last_layer(graph)
+        after = [one for node in self._expand for one in users.get(node.output[0], ())]
+        if last is None or [node.op_type for node in after] != ["QuantizeLinear"] * 2:
+            raise ModelError(
+                "this int8 classifier does not end as those of today; make it again with "
+                "`xtalgrid-train export --int8`, or give fp32 weights with --start"
+            )
+        self._last = last
+        self.step = float(numpy_helper.to_array(values[after[0].input[1]]))
 
     def before(self) -> bytes:
         """Return all before it as an ONNX file: ``features`` is what the expand layers take in, ``(N, S, h, w)``."""
@@ -124,9 +139,9 @@ class End:
 
         model = onnx.ModelProto()
         model.CopyFrom(self._model)
-        values, (addition,) = constants_of(model.graph), users_of(model.graph)[self._last.output[0]]
-        change(values[self._last.input[1]], last[0][:, :, 0, 0].T)
-        change(values[addition.input[1]], last[1])
+        values = constants_of(model.graph)
+        for name, array in zip(self._last, (last[0][:, :, 0, 0].T, last[1]), strict=True):
+            change(values[name], array)
         for node, (weight, bias) in zip(self._expand, expand, strict=False):
             taken, *parts = (self._makers[name].input for name in node.input)
             scale = np.abs(weight).max(axis=(1, 2, 3)) / np.float32(LARGEST_WEIGHT)

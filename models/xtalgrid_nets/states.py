@@ -20,6 +20,7 @@ from xtalgrid_core.files import replacing
 from xtalgrid_core.onnx_files import check_self_contained
 from xtalgrid_core.outcomes import CLASSES
 
+from .int8_files import give_fp32_weights, is_int8
 from .networks import build
 from .onnx_graphs import constants_of
 
@@ -174,8 +175,6 @@ def _with_parameters(data: bytes, where: str) -> tuple[list[NodeProto], dict[str
     """Read the nodes with parameters of an ONNX file, in their order, and all parameters by name."""
     import onnx
     from google.protobuf.message import DecodeError
-
-    from .int8_files import give_fp32_weights, is_int8
 
     check_self_contained(data, where)
     try:

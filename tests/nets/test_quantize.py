@@ -17,6 +17,7 @@ from xtalgrid_core.images import network_input  # noqa: E402
 from xtalgrid_core.outcomes import CLASSES  # noqa: E402
 from xtalgrid_core.weights import PACKAGED, ModelEntry, default_models, find_model, read_manifest  # noqa: E402
 from xtalgrid_nets.export import export_classifier, install  # noqa: E402
+from xtalgrid_nets.int8_files import End  # noqa: E402
 from xtalgrid_nets.quantize import calibration_pictures, check_weights, quantize  # noqa: E402
 from xtalgrid_nets.sets.format import held_out  # noqa: E402
 from xtalgrid_nets.states import SEGMENTER, SQUEEZENET, from_onnx, network, save_trained  # noqa: E402
@@ -129,6 +130,12 @@ def test_weights_are_read_back_from_every_form_of_an_int8_file(
                 half_a_step = value.abs().amax(dim=(1, 2, 3), keepdim=True) / 64 / 2
                 assert ((found[key] - value).abs() <= 1.001 * half_a_step).all(), key
         assert torch.equal(found["head.weight"], net.head.weight), "the last layer is not rounded"
+        if left_out:
+            with pytest.raises(ModelError, match="does not end as those of today"):
+                End((tmp_path / "int8.onnx").read_bytes())
+        else:
+            before = load_network(End((tmp_path / "int8.onnx").read_bytes()).before(), "features", name)
+            assert before(np.zeros((1, 256, 272, 3), np.uint8)).shape == (1, 64, 15, 16)
 
 
 def test_squeezenet_1_0_is_quantised_without_fours(chop_set: Path, tmp_path: Path) -> None:

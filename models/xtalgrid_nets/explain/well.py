@@ -31,8 +31,8 @@ from .pictures import draw_groups, draw_saliency
 def load(settings: Settings, state: Path | None = None) -> tuple[Networks, nn.Module]:
     """Load the networks that decide, and the classifier among them for gradients.
 
-    A trained state replaces the classifier of the settings' weights, and uses its calibration and pooling. Int8
-    weights have gradients without the rounding between the layers.
+    A trained state replaces the classifier of the settings' weights, and uses its calibration and pooling. The
+    gradients of int8 weights leave out the rounding between the layers.
 
     Raises
     ------
