@@ -33,6 +33,7 @@ from xtalgrid_core.onnx_files import check_self_contained
 from xtalgrid_core.outcomes import CLASSES
 from xtalgrid_core.weights import PIXELS, Role
 
+from .onnx_graphs import change, constants_of, makers_of, users_of
 from .sets.reading import ChopSet
 
 LARGEST_WEIGHT = 64
@@ -153,7 +154,7 @@ def _pool_before_rounding(graph: Any) -> None:
     The numbers stay the same. The runtime would pool the 8-bit numbers in another layout, which takes longer than all
     the rest up to there.
     """
-    makers = {node.output[0]: node for node in graph.node}
+    makers = makers_of(graph)
     first = next(node for node in graph.node if node.op_type == "Conv")
     made = {first.output[0], *(node.output[0] for node in graph.node if list(node.input) == list(first.output))}
     for node in graph.node:
@@ -177,11 +178,11 @@ def _as_pixels(graph: Any) -> bool:
     pads = next((list(attribute.ints) for attribute in first.attribute if attribute.name == "pads"), [])
     if any(pads) or first.input[0] != graph.input[0].name or len(first.input) < 3:
         return False
-    values = {value.name: value for value in graph.initializer}
+    values = constants_of(graph)
     weight, bias = (numpy_helper.to_array(values[name]).astype(np.float64) for name in first.input[1:])
     mean = np.array(MEAN_RGB)[None, :, None, None]
     bias -= (weight * mean).sum(axis=(1, 2, 3))
-    values[first.input[2]].CopyFrom(numpy_helper.from_array(bias.astype(np.float32), first.input[2]))
+    change(values[first.input[2]], bias.astype(np.float32))
     graph.initializer.append(numpy_helper.from_array(mean.astype(np.float32), MEAN))
     graph.node.insert(0, helper.make_node("Add", [first.input[0], MEAN], [PIXELS], name=PIXELS))
     first.input[0] = PIXELS
@@ -210,12 +211,9 @@ def _take_fours(graph: Any) -> None:
     rounding, as_floats, first, after, made, pool = chain
     if _shape(first) != (3, 3, 2, 2) or _shape(pool) != (3, 3, 2, 2):
         return
-    makers = {node.output[0]: node for node in graph.node}
-    values = {value.name: value for value in graph.initializer}
+    makers = makers_of(graph)
+    values = constants_of(graph)
     weight, bias = (makers[name] for name in first.input[1:])
-
-    def change(name: str, array: npt.NDArray[Any]) -> None:
-        values[name].CopyFrom(numpy_helper.from_array(array, name))
 
     threes = numpy_helper.to_array(values[weight.input[0]])
     fours = np.zeros((2, len(threes), 2, 4, 3, 3), threes.dtype)  # column, filter, four, pixel, channel, row
@@ -223,9 +221,9 @@ def _take_fours(graph: Any) -> None:
         for across in range(3):
             four, pixel = divmod(2 * column + across, 4)
             fours[column, :, four, pixel] = threes[:, :, :, across]
-    change(weight.input[0], fours.transpose(0, 1, 3, 4, 5, 2).reshape(2 * len(threes), 12, 3, 2))
+    change(values[weight.input[0]], fours.transpose(0, 1, 3, 4, 5, 2).reshape(2 * len(threes), 12, 3, 2))
     for name in {*weight.input[1:], *bias.input}:
-        change(name, np.tile(numpy_helper.to_array(values[name]), 2))
+        change(values[name], np.tile(numpy_helper.to_array(values[name]), 2))
     for name, channels in (("fours", 12), ("columns", len(threes))):
         graph.initializer.append(numpy_helper.from_array(np.array([0, 0, -1, channels]), name))
     del first.attribute[:]
@@ -296,8 +294,8 @@ def _multiply_last(graph: Any) -> None:
     if last.op_type != "Conv" or _shape(last) != (1, 1, 1, 1):
         return
     before, weight, bias = last.input
-    (values,) = (value for value in graph.initializer if value.name == weight)
-    values.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(values)[:, :, 0, 0].T.copy(), weight))
+    values = constants_of(graph)[weight]
+    change(values, numpy_helper.to_array(values)[:, :, 0, 0].T)
     graph.node.remove(last)
     graph.node.extend(
         [
@@ -311,21 +309,12 @@ def _multiply_last(graph: Any) -> None:
 
 def _followers(graph: Any, name: str) -> list[Any]:
     """Return the nodes that one after the other take a tensor, as long as only one does."""
-    users = _users(graph)
+    users = users_of(graph)
     chain: list[Any] = []
     while len(users.get(name, ())) == 1:
         chain += users[name]
         name = chain[-1].output[0]
     return chain
-
-
-def _users(graph: Any) -> dict[str, list[Any]]:
-    """Return the nodes that take each tensor, by its name."""
-    users: dict[str, list[Any]] = {}
-    for node in graph.node:
-        for name in node.input:
-            users.setdefault(name, []).append(node)
-    return users
 
 
 def _shape(node: Any) -> tuple[int, ...]:
@@ -347,7 +336,7 @@ def _learned(graph: Any, steps: Sequence[float]) -> dict[str, Any]:
         raise ModelError(
             f"{len(steps)} steps of activations for {len(inner)} convolutions; they are of another network"
         )
-    makers = {node.output[0]: node for node in graph.node}
+    makers = makers_of(graph)
     scales = {}
     for node, step in zip(inner, steps, strict=False):
         name = node.input[0]
@@ -361,9 +350,9 @@ def _share_scales(graph: Any) -> None:
     """Give the inputs of each concatenation in a QDQ graph the scale of its output, if nothing else uses them."""
     from onnx import numpy_helper
 
-    values = {value.name: value for value in graph.initializer}
-    makers = {node.output[0]: node for node in graph.node}
-    users = _users(graph)
+    values = constants_of(graph)
+    makers = makers_of(graph)
+    users = users_of(graph)
     for node in graph.node:
         after = users.get(node.output[0], []) if node.op_type == "Concat" else []
         before = [makers[name] for name in node.input if name in makers and len(users[name]) == 1]
@@ -371,7 +360,7 @@ def _share_scales(graph: Any) -> None:
             continue
         for one in before:
             for mine, common in zip(one.input[1:], after[0].input[1:], strict=True):
-                values[mine].CopyFrom(numpy_helper.from_array(numpy_helper.to_array(values[common]), mine))
+                change(values[mine], numpy_helper.to_array(values[common]))
 
 
 def calibration_pictures(data: Path, role: Role, count: int = PICTURES) -> npt.NDArray[np.uint8]:

@@ -20,7 +20,9 @@ from xtalgrid_core.files import replacing
 from xtalgrid_core.onnx_files import check_self_contained
 from xtalgrid_core.outcomes import CLASSES
 
+from .int8_files import give_fp32_weights, is_int8
 from .networks import build
+from .onnx_graphs import constants_of
 
 if TYPE_CHECKING:
     from onnx import NodeProto, TensorProto
@@ -110,27 +112,45 @@ def load_trained(path: Path) -> tuple[nn.Module, dict[str, Any]]:
 
 
 def from_onnx(path: Path, name: str) -> nn.Module:
-    """Rebuild a network from one of our fp32 ONNX files, on the CPU and in evaluation mode.
-
-    The layers with parameters are matched in the order in which they run. If the file has a batch normalisation
-    folded into the convolution before it, the network's own one is set to change nothing but add the bias. The output
-    is the same, but the running statistics are lost, so freeze them in fine-tuning or expect the first steps to be
-    rough.
+    """Rebuild a network from one of our ONNX files; see `rebuilt`.
 
     Raises
     ------
     BrokenModel
-        If the file is not ONNX, is quantised, or holds another network.
+        As there.
     OSError
-        If it can't be read.
+        If the file can't be read.
+    """
+    return rebuilt(path.read_bytes(), name, str(path))
+
+
+def rebuilt(data: bytes, name: str, where: str) -> nn.Module:
+    """Rebuild a network from one of our ONNX files, on the CPU and in evaluation mode.
+
+    The layers with parameters are matched in the order in which they run. If the file has a batch normalisation
+    folded into the convolution before it, the network's own one is set to change nothing but add the bias. The output
+    is the same, but the running statistics are lost, so freeze them in fine-tuning or expect the first steps to be
+    rough. Of an int8 file the network has the weights, and leaves out the rounding between the layers.
+
+    Parameters
+    ----------
+    data
+        An ONNX file.
+    name
+        Of the network, see `network`.
+    where
+        Used in messages.
+
+    Raises
+    ------
+    BrokenModel
+        If the file is not ONNX, or holds another network.
     """
     from onnx import numpy_helper
 
-    nodes, values = _with_parameters(path)
+    nodes, values = _with_parameters(data, where)
     net = network(name).eval()
-    foreign = BrokenModel(
-        f"{path}: not the fp32 weights of {name}; give the ONNX file and the network it was made from"
-    )
+    foreign = BrokenModel(f"{where}: not the weights of {name}; give the ONNX file and the network it was made from")
     position, conv_bias = 0, None
     for layer in _in_order(net):
         node = nodes[position] if position < len(nodes) else None
@@ -151,18 +171,19 @@ def from_onnx(path: Path, name: str) -> nn.Module:
     return net
 
 
-def _with_parameters(path: Path) -> tuple[list[NodeProto], dict[str, TensorProto]]:
+def _with_parameters(data: bytes, where: str) -> tuple[list[NodeProto], dict[str, TensorProto]]:
     """Read the nodes with parameters of an ONNX file, in their order, and all parameters by name."""
     import onnx
     from google.protobuf.message import DecodeError
 
-    data = path.read_bytes()
-    check_self_contained(data, str(path))
+    check_self_contained(data, where)
     try:
         graph = onnx.load_from_string(data).graph
     except DecodeError as error:
-        raise BrokenModel(f"{path}: not an ONNX file ({error})") from error
-    values = {item.name: item for item in graph.initializer}
+        raise BrokenModel(f"{where}: not an ONNX file ({error})") from error
+    if is_int8(graph):
+        give_fp32_weights(graph)
+    values = constants_of(graph)
     for node in graph.node:
         if node.op_type == "Identity" and node.input[0] in values:  # the exporter keeps one of several equal parameters
             values[node.output[0]] = values[node.input[0]]

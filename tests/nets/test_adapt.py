@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import shutil
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="training needs the extra [train]")
+onnx = pytest.importorskip("onnx")
 
 from PIL import Image  # noqa: E402
 
@@ -19,17 +22,18 @@ from xtalgrid_core.comparison import read_comparison  # noqa: E402
 from xtalgrid_core.decision import decide  # noqa: E402
 from xtalgrid_core.dense import chop_means  # noqa: E402
 from xtalgrid_core.errors import ConfigError  # noqa: E402
+from xtalgrid_core.images import network_input  # noqa: E402
 from xtalgrid_core.options import DEFAULTS  # noqa: E402
 from xtalgrid_core.outcomes import CLASSES, PRIORITY, SCORED_GROUPS, Group, Outcome  # noqa: E402
 from xtalgrid_core.pooling import FEATURES, Pooling  # noqa: E402
-from xtalgrid_core.weights import PACKAGED, default_models, find_model  # noqa: E402
-from xtalgrid_nets.adapt.candidate import write_candidate  # noqa: E402
-from xtalgrid_nets.adapt.choose import LAST_BLOCK, LEAST, as_it_is, choose  # noqa: E402
-from xtalgrid_nets.adapt.decider import Decider, Wells, called, repooled  # noqa: E402
+from xtalgrid_core.weights import PACKAGED, Variant, default_models, find_model  # noqa: E402
+from xtalgrid_nets.adapt.choose import LAST_BLOCK, LEAST, Chosen, as_it_is, choose, with_kept  # noqa: E402
+from xtalgrid_nets.adapt.decider import Decider, Step, Wells, called, repooled  # noqa: E402
 from xtalgrid_nets.adapt.fit import LabWell, Remembered, Settings, fit, well_loss  # noqa: E402
 from xtalgrid_nets.adapt.lab import fold_names, read_wells  # noqa: E402
-from xtalgrid_nets.adapt.layer import StartingNetwork, TailDecider, TailStep, described, starting_point  # noqa: E402
+from xtalgrid_nets.adapt.layer import StartingNetwork, TailDecider, TailStep, described  # noqa: E402
 from xtalgrid_nets.adapt.run import Plan, adapt, judge_nested  # noqa: E402
+from xtalgrid_nets.adapt.start import Start, divide, starting_point  # noqa: E402
 from xtalgrid_nets.adapt.tail import Tail  # noqa: E402
 from xtalgrid_nets.adapt.windows import FeatureExtractor, Windows  # noqa: E402
 from xtalgrid_nets.fit.losses import group_log_p  # noqa: E402
@@ -37,11 +41,15 @@ from xtalgrid_nets.judge.scoring import Settings as Scoring  # noqa: E402
 from xtalgrid_nets.judge.scoring import score  # noqa: E402
 from xtalgrid_nets.judge.truth import Truth  # noqa: E402
 from xtalgrid_nets.networks.squeezenet import Fire  # noqa: E402
+from xtalgrid_nets.quantize import check_weights  # noqa: E402
 from xtalgrid_nets.sets.crops import Segmenter  # noqa: E402
+from xtalgrid_nets.states import rebuilt  # noqa: E402
+from xtalgrid_scoring.networks import load_network  # noqa: E402
 from xtalgrid_synth import render_well  # noqa: E402
 
 BOXES = tuple(dense_window(256 + 48 * 9, 256 + 48 * 9, 48))
 PLAIN = Settings()
+RIGAKU_NAME = "RMM3_01_222_ROBO_Test1_Clon1_CI_0000CI022987_003_121121_01_02_03_HF_99_030_001_RDI.jpg"
 
 
 def sure_of(*outcomes: Outcome) -> torch.Tensor:
@@ -138,12 +146,13 @@ def plate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "scores.csv"
 
 
-def test_what_is_judged_in_the_folds_is_what_the_worker_says(plate: Path, tmp_path: Path) -> None:
-    net, _ = starting_point(None, PACKAGED)
-    extractor = FeatureExtractor(net, Segmenter(), tmp_path / "seen")
-    layer, block = Tail(net.head), Tail(net.head, net.features[-1])
+@pytest.mark.parametrize("variant", ["fp32", "int8"])
+def test_what_is_judged_in_the_folds_is_what_the_worker_says(plate: Path, tmp_path: Path, variant: Variant) -> None:
+    network = divide(starting_point(None, PACKAGED, variant))
+    extractor = FeatureExtractor(network.before, network.block, Segmenter(), tmp_path / "seen")
+    layer, block = Tail(network.head), Tail(network.head, network.block)
     paths = [truth.path for truth in read_wells(plate)][:3]
-    answers = score(paths, Scoring(variant="fp32"), tmp_path / "scores", show=False)
+    answers = score(paths, Scoring(variant=variant), tmp_path / "scores", show=False)
     for path in paths:
         windows = extractor.well(path, with_cells=True)
         p = layer.probabilities(windows)
@@ -154,18 +163,6 @@ def test_what_is_judged_in_the_folds_is_what_the_worker_says(plate: Path, tmp_pa
         kept = extractor.well(path)  # from disk
         assert (kept.means == windows.means).all()
         assert kept.boxes == windows.boxes
-
-
-def test_adapted_int8_weights_lead_to_the_fp32_ones_that_have_gradients(tmp_path: Path) -> None:
-    entry, _ = find_model(default_models()[1], "classifier", [])
-    assert entry.variant == "int8"
-    assert entry.pooling is not None and entry.possible is not None
-    moved = msgspec.structs.replace(entry.pooling, intercepts=(0.0, 0.1, 0.2, 0.3))
-    write_candidate(tmp_path, PACKAGED, Decider(moved), entry.possible, "")
-    net, name = starting_point(None, tmp_path)
-    own, _ = starting_point(None, PACKAGED)
-    assert name == entry.architecture
-    assert all(torch.equal(a, b) for a, b in zip(net.parameters(), own.parameters(), strict=True))
 
 
 def test_from_scored_wells_to_a_candidate_that_can_be_promoted(plate: Path, tmp_path: Path) -> None:
@@ -190,6 +187,53 @@ def test_from_scored_wells_to_a_candidate_that_can_be_promoted(plate: Path, tmp_
     with System(from_string("", home=tmp_path / "home")) as system:
         system.promote(plan.out, force="a test", who="jdoe")
         assert system.models_in_use() == comparison.candidate
+
+
+def test_an_adapted_last_block_is_promoted_scores_new_work_and_is_rolled_back(
+    plate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The freest step is taken, whatever it gains on six wells."""
+    pytest.importorskip("alembic", reason="promotion is the server's")
+    from xtalgrid_server.config import from_string
+    from xtalgrid_server.steps.system import System
+
+    def freest(start: Decider, wells: Wells, remembered: Wells, steps: Sequence[tuple[str, Step]]) -> Chosen:
+        name, step = steps[-1]
+        return Chosen(name, step(start, with_kept(wells, remembered)), ())
+
+    monkeypatch.setattr("xtalgrid_nets.adapt.run.choose", freest)
+    monkeypatch.setattr("xtalgrid_nets.adapt.layer.patches_of", lambda *_: Remembered())
+    monkeypatch.setattr("xtalgrid_nets.adapt.layer.BLOCK_SETTINGS", Settings(steps=5, rate=0.01, wells=2, keep=0))
+    monkeypatch.setitem(LEAST, LAST_BLOCK, 6)
+    plan = Plan(wells=plate, out=tmp_path / "candidate", rendered_wells=1, remember_wells=1, last_layer=True)
+    made = adapt(plan, lambda what, total: nullcontext(lambda: None))
+    assert (made.step, {step for *_, step in made.folds}) == (LAST_BLOCK, {LAST_BLOCK})
+    (sha256,) = {made.comparison.candidate[1], default_models(plan.out)[1]}
+    entry, data = find_model(sha256, "classifier", [plan.out])
+    assert entry.variant == "int8"
+    adapted, old = (
+        rebuilt(file, entry.architecture, "test").state_dict()
+        for file in (data, find_model(default_models()[1], "classifier")[1])
+    )
+    assert {name for name in old if not torch.equal(adapted[name], old[name])} == {
+        f"{layer}.{kind}"
+        for layer in ("features.12.expand1x1", "features.12.expand3x3", "head")
+        for kind in ("weight", "bias")
+    }
+    new = tmp_path / "new"
+    new.mkdir()
+    shutil.copy(next(plate.parent.glob("*.jpg")), new / RIGAKU_NAME)
+    with System(from_string("[grid]\nworkers = 1\n[imager]\npixel_size_um = 2.6\n", home=tmp_path / "home")) as system:
+        system.import_folder(new)
+        assert system.promote(plan.out, force="a test", who="jdoe") == made.comparison.candidate
+        system.create_work(barcodes=["CI022987"])
+        system.rollback(why="it was a test", who="jdoe")
+        system.create_work(barcodes=["CI022987"])
+        system.work()
+        assert system.assimilate().failed_units == 0
+        used = {origin.options.classifier for origin in system.ledger.scores.origins(1).values()}
+        assert used == {sha256, default_models()[1]}, "once before the rollback, once after it"
+        assert system.models_in_use() == default_models()
 
 
 def strange_wells() -> tuple[list[Windows], Wells]:
@@ -244,29 +288,49 @@ def test_of_the_last_block_all_is_fitted_but_its_squeeze_layer() -> None:
     )
 
 
-def test_a_candidate_with_another_last_block_is_scored_as_in_the_folds(
-    plate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("has_block", [False, True])
+@pytest.mark.parametrize("variant", ["fp32", "int8"])
+def test_a_candidate_with_another_end_is_scored_as_in_the_folds(
+    plate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variant: Variant, has_block: bool
 ) -> None:
     monkeypatch.setattr("xtalgrid_nets.adapt.layer.patches_of", lambda *_: Remembered())
-    truths = read_wells(plate)[:2]
     monkeypatch.setitem(LEAST, LAST_BLOCK, 2)
-    network = StartingNetwork(PACKAGED, None, (), tmp_path / "seen")
-    _, (name, step) = network.steps(truths, 2, lambda: None)
-    assert name == LAST_BLOCK
-    net, _ = starting_point(None, PACKAGED)
-    tail = Tail(net.head, net.features[-1])
+    truths = read_wells(plate)[:2]
+    before, data = find_model(default_models(PACKAGED, variant)[1], "classifier")
+    start = None if variant == "int8" else PACKAGED / before.file  # int8 is in use
+    network = StartingNetwork(PACKAGED, start, (), tmp_path / "seen")
+    *_, (_, step) = network.steps(truths, 2, lambda: None)
+    divided = divide(starting_point(start, PACKAGED))
+    tail = Tail(divided.head, divided.block if has_block else None)
     with torch.no_grad():
-        tail.block.expand3x3.weight *= 2
-    entry, _ = find_model(default_models()[1], "classifier", [])
-    assert entry.pooling is not None and entry.possible is not None
-    network.write(
-        tmp_path / "candidate", TailDecider(tail, Decider(entry.pooling), lambda wells: wells), entry.possible, ""
-    )
+        for value in tail.fitted:
+            value *= 1.3
+    assert before.pooling is not None and before.possible is not None
+    decider = TailDecider(tail, Decider(before.pooling), lambda wells: wells)
+    network.write(tmp_path / "candidate", decider, before.possible, "")
     answers = score([truth.path for truth in truths], Scoring(weights=tmp_path / "candidate"), tmp_path, show=False)
     for truth, windows in zip(truths, step.windows, strict=True):
         said = answers[truth.path].probabilities
-        assert np.abs(tail.probabilities(windows).max(axis=0) - said).max() < 0.03
-        assert np.abs(Tail(net.head).probabilities(windows).max(axis=0) - said).max() > 0.05, "it did change"
+        assert np.abs(tail.probabilities(windows).max(axis=0) - said).max() < 0.005
+        assert np.abs(Tail(divided.head).probabilities(windows).max(axis=0) - said).max() > 0.05, "it did change"
+    entry, written = find_model(default_models(tmp_path / "candidate")[1], "classifier", [tmp_path / "candidate"])
+    assert (entry.variant, entry.origin) == (variant, "")
+    if variant == "int8":
+        only_numbers_differ(written, data)
+        again = Tail(divide(starting_point(None, tmp_path / "candidate")).head)
+        assert torch.equal(again.head.weight, tail.head.weight), "what is adapted next starts from it"
+
+
+def only_numbers_differ(file: bytes, other: bytes) -> None:
+    """Check that the runtime takes as long, that workers without an input `pixels` run it, and that no sum overflows."""
+    new, old = (onnx.load_from_string(data).graph for data in (file, other))
+    assert list(new.node) == list(old.node)
+    shapes = [[(value.name, value.data_type, value.dims) for value in graph.initializer] for graph in (new, old)]
+    assert shapes[0] == shapes[1]
+    check_weights(new, "adapted")
+    run = load_network(file, "class_map", "adapted")
+    pictures = np.random.default_rng(0).integers(0, 256, (1, 256, 272, 3), np.uint8)
+    np.testing.assert_array_equal(run(network_input(pictures)), run(pictures))
 
 
 def test_folds_within_folds_share_their_fits_and_none_sees_a_well_that_it_was_fitted_to() -> None:
@@ -288,4 +352,4 @@ def test_bad_input_is_one_line(plate: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such file; give --start"):
         starting_point(tmp_path / "none.pt", PACKAGED)
     with pytest.raises(ConfigError, match="only SqueezeNet"):
-        FeatureExtractor(torch.nn.Linear(3, 3), Segmenter(), tmp_path)
+        divide(Start(torch.nn.Linear(3, 3), "linear", b""))

@@ -17,9 +17,10 @@ from xtalgrid_core.images import network_input  # noqa: E402
 from xtalgrid_core.outcomes import CLASSES  # noqa: E402
 from xtalgrid_core.weights import PACKAGED, ModelEntry, default_models, find_model, read_manifest  # noqa: E402
 from xtalgrid_nets.export import export_classifier, install  # noqa: E402
+from xtalgrid_nets.int8_files import End  # noqa: E402
 from xtalgrid_nets.quantize import calibration_pictures, check_weights, quantize  # noqa: E402
 from xtalgrid_nets.sets.format import held_out  # noqa: E402
-from xtalgrid_nets.states import SEGMENTER, SQUEEZENET, network, save_trained  # noqa: E402
+from xtalgrid_nets.states import SEGMENTER, SQUEEZENET, from_onnx, network, save_trained  # noqa: E402
 from xtalgrid_scoring.networks import load_network  # noqa: E402
 
 PLATES = [f"P{number}" for number in range(14)]
@@ -110,6 +111,31 @@ def test_pixels_in_fours_and_a_product_at_the_end_give_the_same_numbers(
     np.testing.assert_array_equal(session.run(None, {"image": network_input(pictures)})[0], maps[0])
     np.testing.assert_allclose(maps[1], maps[2], atol=1e-5 * np.abs(maps[2]).max())
     assert maps[0].std() > 0
+
+
+def test_weights_are_read_back_from_every_form_of_an_int8_file(
+    chop_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(1)
+    for name, left_out in ((SQUEEZENET, ()), (SQUEEZENET, ("_take_fours", "_multiply_last")), ("squeezenet1.0", ())):
+        net = network(name)
+        export_classifier(net, tmp_path / "fp32.onnx")
+        with monkeypatch.context() as patch:
+            for way in left_out:
+                patch.setattr(f"xtalgrid_nets.quantize.{way}", lambda graph: None)
+            quantize(tmp_path / "fp32.onnx", tmp_path / "int8.onnx", "classifier", chop_set)
+        found = from_onnx(tmp_path / "int8.onnx", name).state_dict()
+        for key, value in net.state_dict().items():
+            if key.endswith(".weight"):
+                half_a_step = value.abs().amax(dim=(1, 2, 3), keepdim=True) / 64 / 2
+                assert ((found[key] - value).abs() <= 1.001 * half_a_step).all(), key
+        assert torch.equal(found["head.weight"], net.head.weight), "the last layer is not rounded"
+        if left_out:
+            with pytest.raises(ModelError, match="does not end as those of today"):
+                End((tmp_path / "int8.onnx").read_bytes())
+        else:
+            before = load_network(End((tmp_path / "int8.onnx").read_bytes()).before(), "features", name)
+            assert before(np.zeros((1, 256, 272, 3), np.uint8)).shape == (1, 64, 15, 16)
 
 
 def test_squeezenet_1_0_is_quantised_without_fours(chop_set: Path, tmp_path: Path) -> None:

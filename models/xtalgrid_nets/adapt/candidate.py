@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
+import numpy as np
 
 from xtalgrid_core import markdown, wire
-from xtalgrid_core.comparison import Comparison, Figures, Source, judge, write_comparison
+from xtalgrid_core.comparison import Comparison, Source, judge, write_comparison
 from xtalgrid_core.files import write_atomically
 from xtalgrid_core.options import Rule
 from xtalgrid_core.outcomes import SCORED_GROUPS, Group, Outcome
@@ -20,6 +21,7 @@ from xtalgrid_core.weights import (
     MANIFEST,
     PACKAGED,
     Role,
+    Variant,
     WeightsManifest,
     default_models,
     find_model,
@@ -29,40 +31,23 @@ from xtalgrid_core.weights import (
 from ..judge.scoring import Settings as Scoring
 from ..judge.scoring import score
 from ..judge.truth import Truth, by_source
+from .choose import UNDECIDED, source
 from .decider import Decider
 
 ROLES: tuple[Role, Role] = ("segmenter", "classifier")
 
 
-def figures(truths: Sequence[Truth], called: Sequence[Outcome]) -> Figures:
-    """Count the results on wells whose group is known."""
-    right: Counter[Group] = Counter()
-    false = undecided = 0
-    for truth, outcome in zip(truths, called, strict=True):
-        assert truth.group is not None
-        right[truth.group] += outcome.group is truth.group
-        false += outcome.group is Group.CRYSTAL and truth.group is not Group.CRYSTAL
-        undecided += outcome in (Outcome.UNDECIDED, Outcome.FAILED)
-    return Figures(right=dict(right), false_crystals=false, undecided=undecided)
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A classifier as an ONNX file."""
 
-
-def source(
-    name: str, kind: str, truths: Sequence[Truth], current: Sequence[Outcome], candidate: Sequence[Outcome]
-) -> Source:
-    """Collect one source's figures; only its certain judgements count."""
-    sure = [i for i, truth in enumerate(truths) if truth.sure and truth.group in SCORED_GROUPS]
-    wells = [truths[i] for i in sure]
-    return Source(
-        name=name,
-        kind=kind,  # type: ignore[arg-type]
-        wells=dict(Counter(truth.group for truth in wells if truth.group)),
-        current=figures(wells, [current[i] for i in sure]),
-        candidate=figures(wells, [candidate[i] for i in sure]),
-    )
+    file: bytes
+    variant: Variant
+    architecture: str
 
 
 def write_candidate(
-    out: Path, current: Path, decider: Decider, possible: PossibleGroups, second: str, network: bytes | None = None
+    out: Path, current: Path, decider: Decider, possible: PossibleGroups, second: str, network: Network | None = None
 ) -> None:
     """Write the networks in use into `out`, the classifier with another decision and so with another name.
 
@@ -75,7 +60,7 @@ def write_candidate(
     second
         SHA-256 of the second opinion that the decider combines; empty: none.
     network
-        A classifier (ONNX, fp32) in place of the one in use.
+        A classifier in place of the one in use.
     """
     out.mkdir(parents=True, exist_ok=True)
     entries = []
@@ -88,7 +73,8 @@ def write_candidate(
         entry = msgspec.structs.replace(entry, file=f"{role}.onnx", card=f"{role}.md")
         if role == "classifier":
             if network is not None:
-                entry, data = msgspec.structs.replace(entry, variant="fp32", origin=""), network
+                variant, architecture, data = network.variant, network.architecture, network.file
+                entry = msgspec.structs.replace(entry, variant=variant, architecture=architecture, origin="")
             adapted = msgspec.structs.replace(
                 entry,
                 pooling=decider.pooling,
@@ -125,13 +111,21 @@ def frozen_sources(
 ) -> list[Source]:
     """Score fixed sets of wells with the real worker and both folders of weights."""
     ordered = [truth for wells in by_source(truths).values() for truth in wells]
-    before, after = (outcomes(ordered, weights, keep, jobs, second_opinion) for weights in (current, candidate))
-    sources, first = [], 0
-    for name, wells in by_source(truths).items():
-        part = slice(first, first + len(wells))
-        sources.append(source(name, "frozen", wells, before[part], after[part]))
-        first += len(wells)
-    return sources
+    before, after = (
+        np.array([_index(outcome.group) for outcome in outcomes(ordered, weights, keep, jobs, second_opinion)])
+        for weights in (current, candidate)
+    )
+    groups = np.array([_index(truth.group) if truth.sure else UNDECIDED for truth in ordered])
+    names = np.array([truth.source for truth in ordered])
+    return [
+        source(name, "frozen", *(each[(names == name) & (groups != UNDECIDED)] for each in (groups, before, after)))
+        for name in by_source(truths)
+    ]
+
+
+def _index(group: Group | None) -> int:
+    """Return the index of a group that people and networks both give; `UNDECIDED` for others."""
+    return SCORED_GROUPS.index(group) if group in SCORED_GROUPS else UNDECIDED
 
 
 def compare(out: Path, current: Path, sources: Sequence[Source]) -> Comparison:

@@ -13,6 +13,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,9 @@ from .decider import CRYSTAL, Array, Bools, Decider, Decides, Groups, Step, Well
 INNER_FOLDS = 5
 REMEMBER = 0.25
 """How much the wells to remember count in a fit, all together, compared with the lab's."""
+
+UNDECIDED = -1
+"""In place of a group's index: a well that is undecided, or has failed."""
 
 SURE = 2.0
 """By how many standard errors the wells gained must outnumber those lost.
@@ -171,15 +175,22 @@ def fold_numbers(wells: Wells, most: int) -> Groups:
     return np.array([number[name] for name in wells.folds])
 
 
-def source(name: str, kind: str, groups: Groups, before: Groups, after: Groups) -> Source:
-    """Return what `xtalgrid_core.comparison` compares, from indices in `SCORED_GROUPS`, ``(N,)`` each."""
+def source(name: str, kind: Literal["lab", "frozen"], groups: Groups, before: Groups, after: Groups) -> Source:
+    """Return what `xtalgrid_core.comparison` compares, from indices in `SCORED_GROUPS`, ``(N,)`` each.
+
+    `before` and `after` may be `UNDECIDED` too.
+    """
+    wells = {group: n for g, group in enumerate(SCORED_GROUPS) if (n := int((groups == g).sum()))}
 
     def figures(calls: Groups) -> Figures:
         right = {group: int(((groups == g) & (calls == g)).sum()) for g, group in enumerate(SCORED_GROUPS)}
-        return Figures(right=right, false_crystals=int(((calls == CRYSTAL) & (groups != CRYSTAL)).sum()), undecided=0)
+        return Figures(
+            right={group: right[group] for group in wells},
+            false_crystals=int(((calls == CRYSTAL) & (groups != CRYSTAL)).sum()),
+            undecided=int((calls == UNDECIDED).sum()),
+        )
 
-    wells = {group: n for g, group in enumerate(SCORED_GROUPS) if (n := int((groups == g).sum()))}
-    return Source(name=name, kind=kind, wells=wells, current=figures(before), candidate=figures(after))  # type: ignore[arg-type]
+    return Source(name=name, kind=kind, wells=wells, current=figures(before), candidate=figures(after))
 
 
 def may_be_chance(before: Bools, after: Bools, folds: npt.NDArray[np.str_]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,10 +20,10 @@ from xtalgrid_core.files import write_atomically
 from xtalgrid_synth.evaluation_plates import VALIDATION_PLATES, render_evaluation_plates
 
 from ..judge.truth import Truth, rendered_plates
-from .choose import INNER_FOLDS, STEPS, choose, in_parts, log_loss, offered
+from .choose import INNER_FOLDS, STEPS, fold_numbers, log_loss, offered
 from .decider import CRYSTAL, Array, Bools, Decider, Groups, Step, Wells, called
 from .lab import COLUMN_IN_NAME, fold_names, read_wells
-from .run import OUTER_FOLDS, REMEMBERED_PLATES, Bar, in_use
+from .run import OUTER_FOLDS, REMEMBERED_PLATES, Bar, in_use, judge_nested
 from .seen import Eyes, see_all
 from .simulated import LABS, render_lab
 
@@ -168,24 +169,17 @@ def curve(
 
     `deeper` are further steps to choose from.
     """
-    parts = in_parts(wells, INNER_FOLDS if deeper else OUTER_FOLDS)
-    folds = np.unique(parts.folds)
-    least = min(int((parts.folds != fold).sum()) for fold in folds)
+    most = INNER_FOLDS if deeper else OUTER_FOLDS
+    least = len(wells) - int(np.bincount(fold_numbers(wells, most)).max())
     sure = wells.weight >= 1
     before = start.probabilities(wells)
     for size in [*(size for size in sizes if size < least), least]:
-        steps = offered((*STEPS, *deeper), size)
-        after, taken = before.copy(), []
-        for fold in folds:
-            here = parts.folds == fold
-            scored = parts[~here] if size == least else _drawn(wells[~here], size, int(fold))
-            chosen = choose(start, scored, remembered, steps)
-            after[here] = chosen.decider.probabilities(wells[here])
-            taken.append(chosen.name)
-        yield _point(lab, size, wells.groups[sure], (before[sure], after[sure]), taken)
+        draw = None if size == least else partial(_drawn, size=size)
+        nested = judge_nested(start, wells, remembered, offered((*STEPS, *deeper), size), most, draw=draw)
+        yield _point(lab, size, wells.groups[sure], (before[sure], nested.p[sure]), nested.steps)
 
 
-def _drawn(wells: Wells, size: int, seed: int) -> Wells:
+def _drawn(wells: Wells, seed: int, size: int) -> Wells:
     """Draw so many wells, one whole plate (or column) after the other."""
     order = np.random.default_rng(seed).permutation(np.unique(wells.folds))
     rank = {name: place for place, name in enumerate(order)}

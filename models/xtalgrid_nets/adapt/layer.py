@@ -8,7 +8,6 @@ well, since a layer is too sure of the wells it was fitted to.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -16,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from torch import nn
 
 from xtalgrid_core.decision import mean_coverage
 from xtalgrid_core.errors import ConfigError, ImageError
@@ -24,19 +22,16 @@ from xtalgrid_core.images import Pixels
 from xtalgrid_core.outcomes import SCORED_GROUPS
 from xtalgrid_core.pooling import FEATURES, features
 from xtalgrid_core.possible import PossibleGroups
-from xtalgrid_core.weights import default_models, find_model
 
 from ..data import outcome_of, sample_well
-from ..export import export_classifier
 from ..judge.truth import Truth
-from ..networks.squeezenet import Fire
 from ..sets.crops import Segmenter
 from ..sets.reading import ChopSet
-from ..states import from_onnx, load_trained, save_trained
 from .candidate import write_candidate
 from .choose import LAST_BLOCK, LAST_LAYER, LEAST
 from .decider import Array, Decider, Decides, Wells, repooled
 from .fit import LabWell, Remembered, Settings, crystal_shift, fit
+from .start import divide, starting_point
 from .tail import Tail
 from .windows import FeatureExtractor, Windows
 
@@ -142,7 +137,7 @@ class StartingNetwork:
     current
         Folder of the weights in use.
     start
-        See `starting_point`.
+        See `start.starting_point`.
     remember
         Training sets whose patches are remembered; if empty, wells are rendered.
     keep
@@ -151,9 +146,9 @@ class StartingNetwork:
 
     def __init__(self, current: Path, start: Path | None, remember: Sequence[Path], keep: Path) -> None:
         self._current = current
-        self._net, self._name = starting_point(start, current)
-        self._extractor = FeatureExtractor(self._net, Segmenter(current), keep)
-        self._tail = Tail(self._net.head)  # type: ignore[arg-type]
+        self._network = divide(starting_point(start, current))
+        self._extractor = FeatureExtractor(self._network.before, self._network.block, Segmenter(current), keep)
+        self._tail = Tail(self._network.head)
         self._remembered = patches_of(self._tail, self._extractor, remember)
 
     def steps(
@@ -182,7 +177,7 @@ class StartingNetwork:
         layer = TailStep(lambda lab: self._tail, windows, own, self._remembered)
         if not has_block:
             return ((LAST_LAYER, layer),)
-        block: Fire = self._net.features[-1]  # type: ignore[index,assignment]
+        block = self._network.block
         deeper = TailStep(
             lambda lab: Tail(layer.fitted(lab).head, block), windows, own, self._remembered, BLOCK_SETTINGS
         )
@@ -191,34 +186,8 @@ class StartingNetwork:
     def write(self, out: Path, decider: Decides, possible: PossibleGroups, second: str) -> None:
         """Write a candidate (`candidate.write_candidate`) whose network has a new end."""
         assert isinstance(decider, TailDecider)
-        decider.tail.put_into(self._net)
-        out.mkdir(parents=True, exist_ok=True)
-        save_trained(out / "classifier.pt", self._net, self._name, {})
-        export_classifier(self._net, out / "classifier.onnx", dense=True)
-        network = (out / "classifier.onnx").read_bytes()
+        network = self._network.with_end(decider.tail)
         write_candidate(out, self._current, decider.after, possible, second, network)
-
-
-def starting_point(start: Path | None, current: Path) -> tuple[nn.Module, str]:
-    """Return the network to start from, and its name.
-
-    It is a trained state, an ONNX file, or the classifier of the weights in use: of int8 weights, which have no
-    gradients, the fp32 ones that they were made from.
-    """
-    entry, _ = find_model(default_models(current)[1], "classifier", [current])
-    if start is None:
-        # Adapted int8 weights stand in a folder without the fp32 ones, which are then the package's.
-        entry, data = find_model(entry.origin or entry.sha256, "classifier", [current])
-        with tempfile.TemporaryDirectory() as scratch:
-            network = Path(scratch) / entry.file
-            network.write_bytes(data)
-            return from_onnx(network, entry.architecture), entry.architecture
-    if not start.is_file():
-        raise ConfigError(f"{start}: no such file; give --start a trained state (.pt) or a classifier (.onnx)")
-    if start.suffix == ".onnx":
-        return from_onnx(start, entry.architecture), entry.architecture
-    net, record = load_trained(start)
-    return net, str(record["network"])
 
 
 def patches_of(tail: Tail, extractor: FeatureExtractor, sets: Sequence[Path], seed: int = 0) -> Remembered:

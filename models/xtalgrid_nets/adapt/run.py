@@ -156,19 +156,24 @@ def judge_nested(
     remembered: Wells,
     steps: Sequence[tuple[str, Step]],
     most: int,
-    advance: Callable[[], object],
+    advance: Callable[[], object] = lambda: None,
+    draw: Callable[[Wells, int], Wells] | None = None,
 ) -> Nested:
-    """Judge each well by a step that was chosen and fitted without its fold, of which there are at most `most`."""
-    wells = in_parts(wells, most)
+    """Judge each well by a step that was chosen and fitted without its fold, of which there are at most `most`.
+
+    With `draw`, by some of the other wells, which it is given with the number of the fold that is left out.
+    """
+    parts = in_parts(wells, most)
+    folds = parts.folds.astype(np.int64)
     p = np.empty((len(wells), len(SCORED_GROUPS)))
     taken = []
-    for fold in np.unique(wells.folds):
-        here = wells.folds == fold
-        chosen = choose(start, wells[~here], remembered, steps)
+    for fold in np.unique(folds):
+        here = folds == fold
+        chosen = choose(start, draw(wells[~here], fold) if draw else parts[~here], remembered, steps)
         p[here] = chosen.decider.probabilities(wells[here])
         taken.append(chosen.name)
         advance()
-    return Nested(p, wells.folds.astype(np.int64), tuple(taken))
+    return Nested(p, folds, tuple(taken))
 
 
 def in_use(current: Path, second_opinion: Path | None, keep: Path, jobs: int) -> tuple[Decider, Eyes, str]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,16 +10,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from xtalgrid_core.chops import CELLS, CHOP, STRIDE, Box, cut, dense_length, dense_window
+from xtalgrid_core.chops import CELLS, STRIDE, Box, cut, dense_length, dense_window
 from xtalgrid_core.decision import chops_needed
-from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.files import replacing
 from xtalgrid_core.images import Pixels, WellImage
 from xtalgrid_core.options import DEFAULTS
 from xtalgrid_scoring.drop import WellDrop, cut_out
-from xtalgrid_scoring.networks import Network, load_network
+from xtalgrid_scoring.networks import load_network
 
 from ..fit.losses import WINDOW_STEP
 from ..networks.squeezenet import Fire
@@ -65,30 +62,20 @@ class FeatureExtractor:
 
     Parameters
     ----------
-    net
-        A network of SqueezeNet's blocks, `features` at a stride of 16, with a 1×1 convolution `head`.
+    before
+        The layers before, see `start.Divided`.
+    block
+        The block that its output goes on through to the last layer.
     segmenter
         Finds the drop.
     keep
         Folder in which what the squeeze layer gives is stored, so that a run that was killed continues.
-
-    Raises
-    ------
-    ConfigError
-        If the network is of another kind.
     """
 
-    def __init__(self, net: nn.Module, segmenter: Segmenter, keep: Path) -> None:
-        features = getattr(net, "features", None)
-        if not (isinstance(features, nn.Sequential) and isinstance(features[-1], Fire)):
-            raise ConfigError("only SqueezeNet's end can be adapted; start from a squeezenet1.1 or squeezenet1.0")
-        self._segmenter, self._keep = segmenter, keep
-        self._block = features[-1]
-        self._network = _exported(_ToSqueeze(features[:-1].eval(), self._block.eval()))
-        digest = hashlib.sha256(segmenter.sha256.encode())
-        for name, value in features.state_dict().items():
-            digest.update(name.encode() + value.numpy().tobytes())
-        self._name = digest.hexdigest()[:16]
+    def __init__(self, before: bytes, block: Fire, segmenter: Segmenter, keep: Path) -> None:
+        self._block, self._segmenter, self._keep = block, segmenter, keep
+        self._network = load_network(before, "features", "the network's features", torch.get_num_threads())
+        self._name = hashlib.sha256(segmenter.sha256.encode() + before).hexdigest()[:16]
         keep.mkdir(parents=True, exist_ok=True)
 
     def well(self, path: Path, pixel_size_um: float | None = None, with_cells: bool = False) -> Windows:
@@ -148,33 +135,3 @@ def _averages(starts: Sequence[int], length: int) -> tuple[Labels, Tensor]:
 
 
 _NONE: Half = np.zeros((0, 0, 0), np.float16)
-
-
-class _ToSqueeze(nn.Module):
-    """SqueezeNet's features up to the squeeze layer of the last block."""
-
-    def __init__(self, before: nn.Module, block: Fire) -> None:
-        super().__init__()
-        self.before, self.block = before, block
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map ``(N, 3, H, W)`` to ``(N, S, h, w)``."""
-        return self.block.squeezed(self.before(x))
-
-
-def _exported(net: nn.Module) -> Network:
-    """Run a network in ONNX Runtime, which on a CPU is four times as fast as torch."""
-    stream = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        torch.onnx.export(
-            net,
-            (torch.zeros(1, 3, CHOP, CHOP),),
-            stream,  # type: ignore[arg-type]  # the older exporter takes one
-            input_names=["image"],
-            output_names=["features"],
-            dynamic_axes={"image": {0: "n", 2: "height", 3: "width"}, "features": {0: "n", 2: "rows", 3: "cols"}},
-            opset_version=17,
-            dynamo=False,
-        )
-    return load_network(stream.getvalue(), "features", "the network's features", torch.get_num_threads())

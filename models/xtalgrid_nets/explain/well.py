@@ -20,7 +20,7 @@ from xtalgrid_scoring.drop import NoDrop, cut_out
 from xtalgrid_scoring.networks import Networks
 from xtalgrid_scoring.score import check_size
 
-from ..adapt.layer import starting_point
+from ..adapt.start import starting_point
 from ..judge.scoring import Settings
 from ..networks import class_map_of
 from . import words
@@ -31,8 +31,8 @@ from .pictures import draw_groups, draw_saliency
 def load(settings: Settings, state: Path | None = None) -> tuple[Networks, nn.Module]:
     """Load the networks that decide, and the classifier among them for gradients.
 
-    A trained state replaces the classifier of the settings' weights, and uses its calibration and pooling. Int8
-    weights have no gradients, so the fp32 weights they were made from are used instead.
+    A trained state replaces the classifier of the settings' weights, and uses its calibration and pooling. The
+    gradients of int8 weights leave out the rounding between the layers.
 
     Raises
     ------
@@ -42,13 +42,14 @@ def load(settings: Settings, state: Path | None = None) -> tuple[Networks, nn.Mo
         If weights or state can't be used.
     """
     networks = Networks.load(settings.options, [settings.weights] if settings.weights else [])
-    net, name = starting_point(state, settings.weights or PACKAGED)
+    start = starting_point(state, settings.weights or PACKAGED, settings.variant)
+    net = start.net
     class_map = class_map_of(net)
     with torch.inference_mode():
         shape = tuple(class_map(torch.zeros(1, 3, CHOP, CHOP)).shape) if class_map else ()
     if class_map is None or shape != (1, len(CLASSES), CELLS, CELLS):
         raise ConfigError(
-            f"{name} has no class map of the {len(CLASSES)} outcomes, which explain needs; "
+            f"{start.architecture} has no class map of the {len(CLASSES)} outcomes, which explain needs; "
             "give a dense classifier, such as squeezenet1.1"
         )
 

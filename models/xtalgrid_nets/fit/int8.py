@@ -7,10 +7,12 @@ values, a large one loses the differences between small ones.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from ..networks.squeezenet import Fire
 from ..quantize import LARGEST_WEIGHT
@@ -36,10 +38,7 @@ class Int8Conv(nn.Conv2d):
         if not torch.isfinite(self.log_step):
             with torch.no_grad():
                 self.log_step.copy_((_FIRST_RANGE * x.detach().amax().float().clamp(min=1e-6) / 255).log())
-        step = self.log_step.exp()
-        levels = (x.float() / step).clamp(0, 255)
-        levels = levels + (levels.round() - levels).detach()
-        made: Tensor = self._conv_forward(levels * step, rounded(self.weight), self.bias)
+        made: Tensor = self._conv_forward(in_levels(x, self.log_step.exp()), rounded(self.weight), self.bias)
         return made
 
 
@@ -50,6 +49,13 @@ class Int8First(nn.Conv2d):
         """Convolve ``(N, C, H, W)``."""
         made: Tensor = self._conv_forward(x, rounded(self.weight), self.bias)
         return made
+
+
+def in_levels(x: Tensor, step: Tensor | float) -> Tensor:
+    """Round activations to 256 levels, from 0, that are a step apart."""
+    levels = (x.float() / step).clamp(0, 255)
+    levels = levels + (levels.round() - levels).detach()
+    return levels * step
 
 
 def rounded(weight: Tensor) -> Tensor:
@@ -76,6 +82,18 @@ def as_int8(net: nn.Module) -> list[Int8Conv]:
             step = cast(Int8Conv, block.expand1x1).log_step
             block.expand3x3.register_buffer("log_step", step, persistent=False)
     return inner
+
+
+class _Rounded(nn.Module):
+    def forward(self, weight: Tensor) -> Tensor:
+        return rounded(weight)
+
+
+def expand_in_int8(block: Fire, step: float) -> None:
+    """Let a Fire block's expand layers compute as in int8; the levels of their output are `step` apart."""
+    for layer in (block.expand1x1, block.expand3x3):
+        parametrize.register_parametrization(layer, "weight", _Rounded())
+    block.activation = partial(in_levels, step=step)
 
 
 def steps_of(layers: list[Int8Conv]) -> list[Tensor]:
