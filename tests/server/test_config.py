@@ -169,3 +169,11 @@ def test_the_imager_s_local_dates(local, utc):
     imager = from_string('[imager]\ntime_zone = "Europe/Zurich"\n').imager
     assert imager.utc(local) == utc
     assert imager.local(utc.replace(tzinfo=UTC).timestamp() + 0.9) == local
+
+
+@pytest.mark.parametrize(
+    ("zone", "date"),
+    [("Europe/Zurich", datetime(1, 1, 1)), ("America/Denver", datetime(9999, 12, 31, 23, 59))],
+)
+def test_the_first_and_the_last_date_there_are(zone, date):
+    assert from_string(f'[imager]\ntime_zone = "{zone}"\n').imager.utc(date) == date

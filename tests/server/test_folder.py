@@ -22,6 +22,15 @@ def test_a_folder_becomes_a_plate_and_twice_is_once(system, tmp_path):
     assert (system.config.image_root / "CI022987" / "3" / rigaku_name(2)).is_file()
 
 
+def test_a_file_dated_beyond_what_databases_hold_stops_nothing(system, tmp_path):
+    late = draw_well(tmp_path / "new" / "A1.jpg")
+    draw_well(tmp_path / "new" / "A2.jpg")
+    os.utime(late, (0, 10_500_000_000))  # in 2302
+    entered = system.import_folder(tmp_path / "new", names="{well}").entered
+    assert [str(row.well) for row in entered if row.inspected.year == 2262] == ["A1a"]
+    assert system.create_work().planned == 2
+
+
 def test_one_stem_is_one_image(system, tmp_path):
     draw_well(tmp_path / "new" / rigaku_name(1))
     png = draw_well(tmp_path / "new" / rigaku_name(1).replace(".jpg", ".png"))

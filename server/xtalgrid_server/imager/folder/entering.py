@@ -16,7 +16,7 @@ from xtalgrid_core.files import readable
 
 from ...config import Config
 from ...domain.failures import FailureLog
-from ...domain.images import ImageRow
+from ...domain.images import ImageRow, file_time
 from ...domain.light import Light, LightRules, LightsSeen, light_in
 from ...domain.wells import Well, with_columns
 from ...storage.originals import open_original, original_status, trust
@@ -287,7 +287,7 @@ class _Entering:
         for image in sorted(images, key=lambda image: image.date or datetime.min):  # noqa: DTZ901
             try:
                 original_status(self._config, image.file)
-                when = image.date or self._config.imager.local(image.file.lstat().st_mtime)
+                when = image.date or self._config.imager.local(file_time(image.file.lstat()) / 1e9)
                 number = self._inspections.number(image)
                 target = self._config.image_root / image.barcode / str(number) / image.name
                 with outside(self._config.home, target):

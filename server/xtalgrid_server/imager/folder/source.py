@@ -20,7 +20,7 @@ from xtalgrid_core.whole import missing_end
 
 from ...config import Config
 from ...domain.failures import FailureLog
-from ...domain.images import ImageRow
+from ...domain.images import ImageRow, file_time
 from ...storage.engines import IN_LIST
 from ...storage.originals import open_original, trust
 from ..crystaltrak.database import ImagerDatabase
@@ -198,13 +198,13 @@ class FolderSource(EmbeddedSource):
             status = entry.stat()
         except OSError:
             return None
-        is_same = known is not None and (known.size, known.modified) == (status.st_size, status.st_mtime_ns)
+        is_same = known is not None and (known.size, known.modified) == (status.st_size, file_time(status))
         if known is not None and is_same and not (known.state == "double" and is_alone):
             return known
         now = self._clock()
         state: State = "changing" if known is not None and known.state in ("entered", "changing") else "waiting"
         first = known.first if known is not None and known.state == state else now
-        return Seen(*_key(folder, entry), status.st_size, status.st_mtime_ns, first, now, state)
+        return Seen(*_key(folder, entry), status.st_size, file_time(status), first, now, state)
 
     def _missing_end(self, path: Path) -> str | None:
         try:
