@@ -31,6 +31,32 @@ def test_a_file_dated_beyond_what_databases_hold_stops_nothing(system, tmp_path)
     assert system.create_work().planned == 2
 
 
+def test_what_file_servers_add_and_links_to_folders_are_counted_and_no_images(system, tmp_path):
+    share, disk = tmp_path / "share", tmp_path / "disk2"
+    draw_well(share / rigaku_name(1))
+    for place in ("#recycle", "@eaDir/x.jpg", "$RECYCLE.BIN/S-1-5-21", "sub/@Recycle"):
+        draw_well(share / place / rigaku_name(2))
+    draw_well(disk / rigaku_name(3))
+    (share / "plate2").symlink_to(disk)
+    (share / "loop.jpg").symlink_to("loop.jpg")
+    imported = system.import_folder(share, recursive=True)
+    assert [row.image_name for row in imported.entered] == [rigaku_name(1)]
+    assert [file.name for file in imported.rejected] == ["loop.jpg"]
+    assert imported.passed_over == {
+        "folder of deleted files, thumbnails or snapshots": 4,
+        "link to a folder (import that folder itself)": 1,
+    }
+
+
+def test_deleted_images_do_not_tell_a_plate_s_format(system, tmp_path):
+    for number, place in ((96, "."), (384, "#recycle")):
+        draw_well(tmp_path / "share" / "plateID_1" / place / f"{number}.jpg")
+    imported = system.import_folder(
+        tmp_path / "share", recursive=True, names="plateID_(?P<barcode>1)/.*?(?P<well>\\d+)"
+    )
+    assert [str(row.well) for row in imported.entered] == ["H12a"]
+
+
 def test_one_stem_is_one_image(system, tmp_path):
     draw_well(tmp_path / "new" / rigaku_name(1))
     png = draw_well(tmp_path / "new" / rigaku_name(1).replace(".jpg", ".png"))

@@ -164,6 +164,12 @@ def test_watching_goes_on_and_reopens_what_is_old(system, watched, monkeypatch):
     assert system.create_work().planned == 1
 
 
+def test_a_link_that_leads_nowhere_is_counted(source, watched):
+    (watched / rigaku_name(1)).symlink_to(watched / "not mounted" / "a.jpg")
+    scan = source.scan()
+    assert (scan.entered, scan.waiting, scan.passed_over) == ([], [], {"link that leads nowhere": 1})
+
+
 def test_rockimagers_tree(system, watched, clock):
     for well in (1, 13):
         for kind in ("ef", "th", "dl"):

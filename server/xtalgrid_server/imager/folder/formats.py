@@ -5,7 +5,6 @@ A number alone does not say where a well is: number 7 is A7 on a plate of 96 wel
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,12 +13,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from xtalgrid_core.images import SUFFIXES
-
 from ...config import Config
 from ...domain.log import log
 from ...domain.wells import FORMATS, PlateFormat, format_of, with_columns
 from ..crystaltrak.database import ImagerDatabase
+from .listing import walk
 from .names import NamedImage, Names, NumberedWell
 
 _STILL = 20
@@ -176,12 +174,9 @@ class PlateFormats:
 def _numbers_in(folder: Path, names: Names, *, is_below: bool) -> dict[str, _Numbers]:
     """Return the highest well numbers in a folder, and below it if that is asked for, by barcode as named."""
     found: dict[str, _Numbers] = {}
-    for root, folders, files in os.walk(folder):
-        if not is_below:
-            folders.clear()
-        for name in files:
-            file = Path(root, name)
-            named = names.read(file) if file.suffix.lower() in SUFFIXES else None
+    for listing in walk(folder, is_below):
+        for entry in listing.files:
+            named = names.read(listing.folder / entry.name)
             if named is None or not isinstance(named.place, NumberedWell):
                 continue
             before = found.get(named.barcode, _Numbers())

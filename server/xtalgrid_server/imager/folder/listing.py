@@ -14,6 +14,17 @@ NOT_SCORED = "{}, which this naming convention does not score"
 SECOND_FORMAT = "another format of an image"
 UNREADABLE = "folder that cannot be read"
 SUBFOLDER = "subfolder (--recursive includes it)"
+LINK = "link to a folder (import that folder itself)"
+DEAD_LINK = "link that leads nowhere"
+SYSTEM = "folder of deleted files, thumbnails or snapshots"
+
+_SYSTEM_FOLDERS = frozenset(
+    (
+        *("#recycle", "@recycle", "$recycle.bin", "recycler", "lost+found"),
+        *("@eadir", "__macosx", "#snapshot", "~snapshot", "@recently-snapshot", "system volume information"),
+    )
+)
+"""What file servers and operating systems add to a share, in small letters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +40,10 @@ class Listing:
 
 
 def walk(folder: Path, recursive: bool = True) -> Iterator[Listing]:
-    """Yield a folder and its subfolders, sorted by name; hidden files and folders don't count."""
+    """Yield a folder and its subfolders, sorted by name; hidden files and folders don't count.
+
+    Not entered are links to folders, and folders that hold deleted files, thumbnails or snapshots of other images.
+    """
     listing, folders = Listing(folder), list[str]()
     try:
         with os.scandir(folder) as found:
@@ -41,9 +55,14 @@ def walk(folder: Path, recursive: bool = True) -> Iterator[Listing]:
         if entry.name.startswith("."):
             continue
         suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122  faster than Path
-        if entry.is_dir(follow_symlinks=False):
-            folders.append(entry.name)
-        elif suffix in SUFFIXES and not entry.is_dir():
+        if _is_folder(entry):
+            if entry.is_symlink():
+                listing.others[LINK] += 1
+            elif entry.name.lower() in _SYSTEM_FOLDERS:
+                listing.others[SYSTEM] += 1
+            else:
+                folders.append(entry.name)
+        elif suffix in SUFFIXES:
             listing.files.append(entry)
         else:
             listing.others[suffix or "file without suffix"] += 1
@@ -53,3 +72,10 @@ def walk(folder: Path, recursive: bool = True) -> Iterator[Listing]:
     yield listing
     for name in folders if recursive else ():
         yield from walk(folder / name)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself, or through a folder that cannot be read
+        return False

@@ -26,7 +26,7 @@ from ...storage.originals import open_original, trust
 from ..crystaltrak.database import ImagerDatabase
 from ..embedded import EmbeddedSource
 from .entering import STEP, Imported, convention_of, enter, refuse_vendors
-from .listing import NOT_SCORED, SECOND_FORMAT, UNREADABLE, Listing, walk
+from .listing import DEAD_LINK, NOT_SCORED, SECOND_FORMAT, UNREADABLE, Listing, walk
 from .seen import OtherFiles, Seen, SeenFiles, State
 
 _BATCH = 1000
@@ -140,6 +140,7 @@ class FolderSource(EmbeddedSource):
                 path = listing.folder / entry.name
                 seen = self._seen_now(listing.folder, entry, before, is_alone=formats[path.stem] == 1)
                 if seen is None:
+                    imported.passed_over[DEAD_LINK] += entry.is_symlink()
                     continue
                 if self._convention is not None and self._convention.passes_over(path):
                     imported.passed_over[NOT_SCORED.format(path.suffix.lower())] += 1
