@@ -57,6 +57,14 @@ def test_deleted_images_do_not_tell_a_plate_s_format(system, tmp_path):
     assert [str(row.well) for row in imported.entered] == ["H12a"]
 
 
+def test_a_barcode_that_ends_in_a_blank_is_refused_and_the_rest_entered(system, tmp_path):
+    for plate in ("P1", "P1 "):
+        draw_well(tmp_path / plate / "A1.jpg")
+    imported = system.import_folder(tmp_path, recursive=True, names="{barcode}/{well}")
+    assert [row.barcode for row in imported.entered] == ["P1"]
+    assert "'P1 ' ends in a blank" in imported.rejected[tmp_path / "P1 " / "A1.jpg"]
+
+
 def test_one_stem_is_one_image(system, tmp_path):
     draw_well(tmp_path / "new" / rigaku_name(1))
     png = draw_well(tmp_path / "new" / rigaku_name(1).replace(".jpg", ".png"))

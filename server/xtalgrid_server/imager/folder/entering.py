@@ -244,8 +244,7 @@ class _Entering:
             name = self._stored_name(file)
             barcode = readable(named.barcode)
             barcode = barcode or self._plates.barcode(file.absolute().parent, named.plate_folder or 0)
-            if len(name.encode()) > 255 or len(barcode.encode()) > 30:
-                why = "an image name has at most 255 bytes, a barcode 30 bytes"
+            if (why := _why_no_key(barcode, name)) is not None:
                 self._reject(file, FailureReason.NAME_FITS_NO_PATTERN, why)
                 continue
             well = self._well(file.absolute(), barcode, named)
@@ -318,6 +317,15 @@ class _Entering:
     def _reject(self, file: Path, reason: FailureReason, why: str) -> None:
         self._result.rejected[file] = why
         self._failures.add(readable(str(file.absolute())), STEP, reason, readable(why))
+
+
+def _why_no_key(barcode: str, name: str) -> str | None:
+    """Return why the imager database can't hold a barcode and an image's name; None if it can."""
+    if len(name.encode()) > 255 or len(barcode.encode()) > 30:
+        return "an image name has at most 255 bytes, a barcode 30 bytes"
+    if barcode.endswith(" "):
+        return f"the barcode {barcode!r} ends in a blank, which databases do not keep; rename the folder or file"
+    return None
 
 
 def _to_score(files: list[Path], convention: Names | None, result: Imported) -> list[Path]:
