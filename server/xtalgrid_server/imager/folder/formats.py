@@ -165,7 +165,7 @@ class PlateFormats:
         if self._clock is None:
             return False
         row, now = self._row(barcode), self._clock()
-        if row is None or row.files != files:
+        if row is None or row.files != files or row.since > now:  # this computer's clock was ahead
             self._record(barcode, PlateFormat(0, 0), files, now)
             return self._config.import_.settle_s > 0
         return bool(now - row.since < _STILL * self._config.import_.settle_s)

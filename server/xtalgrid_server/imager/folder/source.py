@@ -200,9 +200,11 @@ class FolderSource(EmbeddedSource):
         except OSError:
             return None
         is_same = known is not None and (known.size, known.modified) == (status.st_size, file_time(status))
-        if known is not None and is_same and not (known.state == "double" and is_alone):
-            return known
         now = self._clock()
+        if known is not None and is_same and not (known.state == "double" and is_alone):
+            is_ahead = known.state in ("waiting", "changing") and max(known.first, known.since) > now
+            # This computer's clock was ahead: without this, a file would wait until that time comes.
+            return replace(known, first=min(known.first, now), since=now) if is_ahead else known
         state: State = "changing" if known is not None and known.state in ("entered", "changing") else "waiting"
         first = known.first if known is not None and known.state == state else now
         return Seen(*_key(folder, entry), status.st_size, file_time(status), first, now, state)
