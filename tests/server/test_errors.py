@@ -37,6 +37,20 @@ def test_a_damaged_ledger_is_named(tmp_path, say):
     assert f"{tmp_path}/ledger.db): file is not a database; the file is damaged; restore it" in say("status")
 
 
+def test_a_ledger_that_may_not_be_written_is_not_taken_for_a_full_disk(tmp_path, say):
+    assert CliRunner().invoke(main, ["--home", str(tmp_path), "status"]).exit_code == 0
+    (tmp_path / "x.toml").write_text(f'[ledger]\nurl = "sqlite:///file:{tmp_path}/ledger.db?mode=ro&uri=true"\n')
+    said = say("--config", tmp_path / "x.toml", "pause")
+    assert "attempt to write a readonly database; let this account write the file and its folder" in said
+
+
+@pytest.mark.parametrize("toml", ['home = "~nobody-here/x"', "[imager]\nfolder = '~nobody-here/x'"])
+def test_a_home_folder_that_no_account_has_is_one_message(tmp_path, toml):
+    (tmp_path / "x.toml").write_text(toml)
+    said = CliRunner().invoke(main, ["--config", str(tmp_path / "x.toml"), "status"])
+    assert (said.exit_code, "write the whole path" in said.output) == (2, True)
+
+
 def test_a_port_that_is_taken_is_said_before_the_greeting(say):
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]

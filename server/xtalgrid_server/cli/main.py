@@ -48,6 +48,11 @@ class _Commands(CommandGroup):
         except XtalgridError as error:
             say_error(f"xtalgrid: {error}")
             sys.exit(EXIT_ERROR)
+        except RuntimeError as error:  # pathlib's
+            if "home directory" not in str(error):
+                raise
+            say_error("xtalgrid: a path begins with ~, and its account has no home folder; write the whole path")
+            sys.exit(EXIT_ERROR)
         except BrokenPipeError:
             raise  # the reader of our output has closed the pipe: click exits quietly
         except OSError as error:

@@ -99,6 +99,8 @@ class LedgerDatabase:
 def _advice(reason: str) -> str:
     if "malformed" in reason or "not a database" in reason:  # SQLite's messages for a damaged file
         return "the file is damaged; restore it from a backup"
+    if "readonly" in reason:
+        return "let this account write the file and its folder, or run this as the account that owns them"
     return "check ledger.url, the free disk space, and that the database is up, then run the same command again"
 
 
