@@ -40,6 +40,7 @@ SUFFIXES = tuple(suffix for suffixes in FORMATS.values() for suffix in suffixes)
 
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _OTHER_FORMATS = (
+    (0, b"\xff\xd8\xff", "a JPEG that is broken, or of a kind that is not read"),
     (0, b"RIFF", "a WebP file"),
     (0, b"II\xbc", "an HD Photo (JPEG XR) file"),
     (4, b"jP", "a JPEG 2000 file"),

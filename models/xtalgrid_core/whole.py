@@ -184,8 +184,10 @@ def _has_lost_data(data: bytes) -> bool:
     firsts: dict[int, int] = {}
     unit, progressive = (8, 8), False
     is_ambiguous = False
-    markers = [*_markers(data), (_END_OF_IMAGE, len(data))]
-    for (kind, at), (_, end) in itertools.pairwise(markers):
+    markers = list(_markers(data))
+    if not markers or markers[-1][0] != _END_OF_IMAGE:
+        markers.append((_END_OF_IMAGE, len(data)))
+    for (kind, at), (_, end) in itertools.pairwise(markers):  # what follows the end of the image does not count
         behind = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
         segment = data[at + 4 : behind]
         has_zeros = data.find(_ZEROS, behind if kind >= _FREE else at, end) >= 0

@@ -196,6 +196,10 @@ def test_an_incomplete_jpeg_is_truncated_but_a_grey_one_is_not(mode, options):
         (saved(Image.new("RGB", (100, 100)), "WEBP"), "a WebP file, whatever its name; save it as PNG or TIFF"),
         (saved(Image.new("RGB", (100, 100)), "JPEG2000"), "a JPEG 2000 file"),
         (bytes(4) + b"ftypavif", "a HEIC or AVIF file"),
+        (
+            saved(Image.new("L", (100, 100)), "JPEG").replace(b"\xff\xc0\0\x0b\x08", b"\xff\xc1\0\x0b\x0c"),
+            "a JPEG that is",
+        ),
         (b"II\xbc\x01 " + bytes(8), "an HD Photo"),
         # a TIFF of 64-bit floating-point numbers: size, bits, kind of number, and where the pixels are
         (

@@ -48,7 +48,16 @@ def test_a_file_is_complete_with_its_last_byte_and_not_before(kind: str) -> None
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("after", [bytes(64), b"what a camera writes behind its picture", bytes(range(256)) * 40])
+@pytest.mark.parametrize(
+    "after",
+    [
+        bytes(64),
+        b"what a camera writes behind its picture",
+        bytes(range(256)) * 40,
+        bytes(70_000),
+        b"x" + bytes(5000) + b"y",
+    ],
+)
 def test_data_after_the_end_are_allowed(kind: str, after: bytes) -> None:
     assert is_whole(saved(kind) + after)
 
