@@ -418,6 +418,8 @@ class _Page:
         if any(len(part) % (self.length * self._type.itemsize) for part in parts) or len(parts) % self._planes:
             return
         samples = np.frombuffer(b"".join(parts), self._type).reshape(-1, self.length)
+        if self._type.kind == "f":
+            samples = np.nan_to_num(samples)
         for rows in np.split(samples, self._planes):
             if self._is_tiled:
                 across = -(-self._width * self._samples // self.length)

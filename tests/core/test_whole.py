@@ -71,6 +71,16 @@ def test_zeros_in_place_of_data(kind: str, first: float, last: float) -> None:
     assert not is_whole(data[:begin] + bytes(end - begin) + data[end:])
 
 
+def test_zeros_in_floating_point_numbers_that_have_a_nan() -> None:
+    pixels = np.asarray(LARGE.convert("L"), np.float32) / 255
+    pixels[:2, :2] = np.nan
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "TIFF")
+    data = stream.getvalue()
+    half = len(data) // 2
+    assert is_whole(data) and not is_whole(data[:half] + bytes(len(data) - half))
+
+
 @pytest.mark.parametrize("options", [{}, {"optimize": True}, {"progressive": True}])
 def test_black_in_a_picture_is_no_damage(options: dict[str, bool]) -> None:
     """A round mask, black bars, and a banner with text, in each format."""
