@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import socket
 import sqlite3
+from contextlib import closing
 
 import pytest
 from click.testing import CliRunner
 
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_server.cli.main import main
-from xtalgrid_server.storage.engines import open_engine, place
+from xtalgrid_server.storage.engines import open_engine, place, sqlite_remedy
 
 
 @pytest.fixture
@@ -42,6 +43,15 @@ def test_a_ledger_that_may_not_be_written_is_not_taken_for_a_full_disk(tmp_path,
     (tmp_path / "x.toml").write_text(f'[ledger]\nurl = "sqlite:///file:{tmp_path}/ledger.db?mode=ro&uri=true"\n')
     said = say("--config", tmp_path / "x.toml", "pause")
     assert "attempt to write a readonly database; let this account write the file and its folder" in said
+
+
+def test_a_file_that_another_program_holds_is_not_taken_for_a_full_disk(tmp_path):
+    file = tmp_path / "ledger.db"
+    with closing(sqlite3.connect(file)) as backup, closing(sqlite3.connect(file, timeout=0)) as ours:
+        backup.execute("begin exclusive")
+        with pytest.raises(sqlite3.OperationalError) as caught:
+            ours.execute("begin immediate")
+    assert "another program holds the file" in sqlite_remedy(str(caught.value))
 
 
 @pytest.mark.parametrize("toml", ['home = "~nobody-here/x"', "[imager]\nfolder = '~nobody-here/x'"])
