@@ -1,5 +1,6 @@
 import os
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 
@@ -63,6 +64,16 @@ def test_a_barcode_that_ends_in_a_blank_is_refused_and_the_rest_entered(system, 
     imported = system.import_folder(tmp_path, recursive=True, names="{barcode}/{well}")
     assert [row.barcode for row in imported.entered] == ["P1"]
     assert "'P1 ' ends in a blank" in imported.rejected[tmp_path / "P1 " / "A1.jpg"]
+
+
+def test_our_own_links_and_frames_are_not_imported(system, tmp_path, monkeypatch):
+    draw_well(system.config.home.parent / "P1" / "A1.jpg")
+    monkeypatch.chdir(system.config.home.parent)
+    for _ in range(2):
+        imported = system.import_folder(Path(), recursive=True, names="any")
+        draw_well(system.config.frames_dir / "P1" / "1" / "A1_ART.jpg")
+    assert [(row.barcode, row.image_name) for row in imported.entered] == [("P1", "A1.jpg")]
+    assert imported.passed_over["folder with xtalgrid's own data"] == 1
 
 
 def test_one_stem_is_one_image(system, tmp_path):

@@ -25,7 +25,7 @@ from ..crystaltrak.database import ImagerDatabase
 from .dates import find_date
 from .formats import PlateFormats
 from .inspections import DatedImage, Inspections
-from .listing import NOT_SCORED, SECOND_FORMAT, walk
+from .listing import NOT_SCORED, SECOND_FORMAT, own_folders, walk
 from .names import ANY, NamedImage, Names, NumberedWell, compile_names
 from .nearest import differences, fitting_all
 from .plates import PlateFolders, is_same_image
@@ -125,7 +125,7 @@ def import_folder(
     result = Imported()
     files: list[Path] = []
     there: dict[str, set[str]] = {}
-    for listing in walk(folder, recursive):
+    for listing in walk(folder, recursive, own_folders(config, folder)):
         result.passed_over += listing.others
         files += [listing.folder / entry.name for entry in listing.files]
         there[readable(str(listing.folder.absolute()))] = {readable(entry.name) for entry in listing.files}

@@ -26,7 +26,7 @@ from ...storage.originals import open_original, trust
 from ..crystaltrak.database import ImagerDatabase
 from ..embedded import EmbeddedSource
 from .entering import STEP, Imported, convention_of, enter, refuse_vendors
-from .listing import DEAD_LINK, NOT_SCORED, SECOND_FORMAT, UNREADABLE, Listing, walk
+from .listing import DEAD_LINK, NOT_SCORED, SECOND_FORMAT, UNREADABLE, Listing, own_folders, walk
 from .seen import OtherFiles, Seen, SeenFiles, State
 
 _BATCH = 1000
@@ -104,7 +104,7 @@ class FolderSource(EmbeddedSource):
             raise ConfigError(f"imager.folder: no such folder {self._folder}; is it mounted?")
         trust(self._config, self._folder)
         imported, visited = Imported(), set[str]()
-        for folders in _batches(walk(self._folder)):
+        for folders in _batches(walk(self._folder, own=own_folders(self._config, self._folder))):
             self._scan_folders(folders, imported, visited)
         root = readable(str(self._folder))
         if UNREADABLE not in imported.passed_over:
