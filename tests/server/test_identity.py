@@ -256,6 +256,13 @@ def test_folders_of_days_that_nothing_tells_are_kept_apart_and_said(system, tmp_
     assert f"inspection 2 is that of {tmp_path / 'share' / 'P1' / days[1]}" in imported.notes[0]
 
 
+def test_folders_of_lights_are_one_inspection(system, tmp_path):
+    for folder in ("BF", "DIC", "UV"):
+        draw_well(tmp_path / "P1" / folder / "A1.jpg")
+    imported = system.import_folder(tmp_path, recursive=True, names="{barcode}/{folder}/{well}")
+    assert [row.inspection for row in imported.entered] == [1, 1, 1]
+
+
 def test_a_barcode_used_again_years_later_is_kept_apart_and_said(system, tmp_path):
     for n, (inspection, date) in enumerate([(1, "121121"), (2, "121128"), (1, "240305"), (2, "240312")]):
         draw_well(tmp_path / "in" / rigaku_name(1, inspection=inspection, date=date), shade=20 * n)

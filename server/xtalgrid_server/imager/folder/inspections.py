@@ -112,7 +112,7 @@ class Inspections:
         for known in plate.inspections:
             if known.known_by == _BY_EARLIER_VERSIONS and self._has(known, image, plate):
                 return known.number
-        fitting = [known for known in plate.inspections if _may_be(known, image, self._scored(known, image, plate))]
+        fitting = [known for known in plate.inspections if _may_be(known, image, self._same_light(known, image, plate))]
         folders = image.name.removesuffix(readable(image.file.name))
 
         def distance(known: _Known) -> tuple[timedelta, bool]:
@@ -148,13 +148,14 @@ class Inspections:
         stored = self._config.image_root / image.barcode / str(known.number) / image.name
         return image.name in plate.names[known.number, image.well] and is_same_image(image.file, stored)
 
-    def _scored(self, known: _Known, image: DatedImage, plate: _Plate) -> set[str]:
-        """Return an inspection's images of the same drop; without those in other light if nothing tells inspections."""
+    def _same_light(self, known: _Known, image: DatedImage, plate: _Plate) -> set[str]:
+        """Return an inspection's images of the drop; of the same light only, if nothing tells inspections apart."""
         names = plate.names[known.number, image.well]
         if image.inspection is not None or image.date is not None:
             return names
-        is_scored = self._config.light.is_scored
-        return {name for name in names if is_scored(name)} if is_scored(image.name) else set()
+        rules = self._config.light
+        own = rules.of(image.name)
+        return {name for name in names if rules.of(name) is own} if rules.is_scored(image.name) else set()
 
     def _new(self, image: DatedImage, plate: _Plate) -> _Known:
         taken = {known.number for known in plate.inspections}
