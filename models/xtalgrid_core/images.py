@@ -38,6 +38,18 @@ FORMATS = {
 
 SUFFIXES = tuple(suffix for suffixes in FORMATS.values() for suffix in suffixes)
 
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_OTHER_FORMATS = (
+    (0, b"\xff\xd8\xff", "a JPEG that is broken, or of a kind that is not read"),
+    (0, b"RIFF", "a WebP file"),
+    (0, b"II\xbc", "an HD Photo (JPEG XR) file"),
+    (4, b"jP", "a JPEG 2000 file"),
+    (0, b"\xffO\xffQ", "a JPEG 2000 file"),
+    (4, b"ftyp", "a HEIC or AVIF file"),
+    (0, b"%PDF", "a PDF file"),
+)
+"""Formats that are not read, by the bytes at a position of their files."""
+
 _JPEG = ("JPEG", "MPO")
 """Pillow's names of JPEG; MPO has further pictures behind the first."""
 
@@ -272,7 +284,7 @@ def _open(data: bytes | BinaryIO) -> Image.Image:
             warnings.simplefilter("ignore")  # Pillow's own size warnings; the limit below is ours
             image = Image.open(stream, formats=tuple(FORMATS))
     except UnidentifiedImageError as error:
-        raise ImageError(FailureReason.NOT_AN_IMAGE, f"not a {', '.join(FORMATS)} file, whatever its name") from error
+        raise ImageError(FailureReason.NOT_AN_IMAGE, _unread(stream)) from error
     except Image.DecompressionBombError as error:
         raise ImageError(FailureReason.TOO_LARGE, f"more than {MAX_PIXELS:,} pixels: {error}") from error
     except (OSError, SyntaxError, ValueError, EOFError) as error:
@@ -285,6 +297,20 @@ def _open(data: bytes | BinaryIO) -> Image.Image:
             FailureReason.TOO_SMALL, f"{width}×{height} pixels; a well image has at least {MIN_SIDE} on each side"
         )
     return image
+
+
+def _unread(stream: BinaryIO) -> str:
+    """Say what a file is that Pillow does not read, and what to do."""
+    stream.seek(0)
+    head = stream.read(12)
+    if head.startswith(_TIFF):
+        return (
+            "a TIFF that ends early, or whose kind of pixels is not read; copy it again, or save it with 8 or 16 bits"
+        )
+    kind = next((kind for at, magic, kind in _OTHER_FORMATS if head.startswith(magic, at)), None)
+    if kind is not None:
+        return f"{kind}, whatever its name; save it as PNG or TIFF"
+    return f"not a {', '.join(FORMATS)} file, whatever its name; export it again"
 
 
 class _Source:

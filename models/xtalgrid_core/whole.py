@@ -184,8 +184,10 @@ def _has_lost_data(data: bytes) -> bool:
     firsts: dict[int, int] = {}
     unit, progressive = (8, 8), False
     is_ambiguous = False
-    markers = [*_markers(data), (_END_OF_IMAGE, len(data))]
-    for (kind, at), (_, end) in itertools.pairwise(markers):
+    markers = list(_markers(data))
+    if not markers or markers[-1][0] != _END_OF_IMAGE:
+        markers.append((_END_OF_IMAGE, len(data)))
+    for (kind, at), (_, end) in itertools.pairwise(markers):  # what follows the end of the image does not count
         behind = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
         segment = data[at + 4 : behind]
         has_zeros = data.find(_ZEROS, behind if kind >= _FREE else at, end) >= 0
@@ -416,6 +418,8 @@ class _Page:
         if any(len(part) % (self.length * self._type.itemsize) for part in parts) or len(parts) % self._planes:
             return
         samples = np.frombuffer(b"".join(parts), self._type).reshape(-1, self.length)
+        if self._type.kind == "f":
+            samples = np.nan_to_num(samples)
         for rows in np.split(samples, self._planes):
             if self._is_tiled:
                 across = -(-self._width * self._samples // self.length)

@@ -190,6 +190,36 @@ def test_an_incomplete_jpeg_is_truncated_but_a_grey_one_is_not(mode, options):
         assert caught.value.reason is FailureReason.TRUNCATED
 
 
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (saved(Image.new("RGB", (100, 100)), "WEBP"), "a WebP file, whatever its name; save it as PNG or TIFF"),
+        (saved(Image.new("RGB", (100, 100)), "JPEG2000"), "a JPEG 2000 file"),
+        (bytes(4) + b"ftypavif", "a HEIC or AVIF file"),
+        (
+            saved(Image.new("L", (100, 100)), "JPEG").replace(b"\xff\xc0\0\x0b\x08", b"\xff\xc1\0\x0b\x0c"),
+            "a JPEG that is",
+        ),
+        (b"II\xbc\x01 " + bytes(8), "an HD Photo"),
+        # a TIFF of 64-bit floating-point numbers: size, bits, kind of number, and where the pixels are
+        (
+            b"II*\0\x08\0\0\0\x06\0"
+            + b"".join(
+                struct.pack("<HHII", tag, 3, 1, value)
+                for tag, value in ((256, 64), (257, 64), (258, 64), (262, 1), (273, 86), (339, 3))
+            )
+            + bytes(4 + 8 * 64 * 64),
+            "whose kind of pixels is not read",
+        ),
+        (saved(Image.new("L", (100, 100)), "TIFF")[:20], "a TIFF that ends early"),
+        (b"well A01: no image taken", "not a JPEG, PNG, TIFF, BMP, GIF file"),
+    ],
+)
+def test_a_file_that_is_not_read_is_named(data, said):
+    with pytest.raises(ImageError, match=said):
+        read_image(data)
+
+
 def test_size_is_known_without_decoding():
     assert image_size(png_claiming(2560, 1920)) == (1920, 2560)
 

@@ -48,7 +48,16 @@ def test_a_file_is_complete_with_its_last_byte_and_not_before(kind: str) -> None
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("after", [bytes(64), b"what a camera writes behind its picture", bytes(range(256)) * 40])
+@pytest.mark.parametrize(
+    "after",
+    [
+        bytes(64),
+        b"what a camera writes behind its picture",
+        bytes(range(256)) * 40,
+        bytes(70_000),
+        b"x" + bytes(5000) + b"y",
+    ],
+)
 def test_data_after_the_end_are_allowed(kind: str, after: bytes) -> None:
     assert is_whole(saved(kind) + after)
 
@@ -60,6 +69,16 @@ def test_zeros_in_place_of_data(kind: str, first: float, last: float) -> None:
     begin, end = (int(len(data) * part) for part in (first, last))
     assert is_whole(data)
     assert not is_whole(data[:begin] + bytes(end - begin) + data[end:])
+
+
+def test_zeros_in_floating_point_numbers_that_have_a_nan() -> None:
+    pixels = np.asarray(LARGE.convert("L"), np.float32) / 255
+    pixels[:2, :2] = np.nan
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "TIFF")
+    data = stream.getvalue()
+    half = len(data) // 2
+    assert is_whole(data) and not is_whole(data[:half] + bytes(len(data) - half))
 
 
 @pytest.mark.parametrize("options", [{}, {"optimize": True}, {"progressive": True}])

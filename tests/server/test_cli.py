@@ -1,5 +1,7 @@
 """The commands as an operator meets them."""
 
+import os
+
 import pytest
 from click.testing import CliRunner
 
@@ -43,6 +45,15 @@ def test_hold_approve_reject(xtalgrid, score, score_table):
     xtalgrid("finalizer")
     xtalgrid("set_autoscore")
     assert [row[1] for row in score_table()] == ["01", "23"]
+
+
+def test_a_plate_whose_folder_is_not_named_in_utf_8_is_found_by_that_name(xtalgrid, tmp_path):
+    plate = os.fsdecode(b"Pl\xe4tte")  # as a terminal and a folder from old Windows have it
+    draw_well(tmp_path / plate / "A1.jpg")
+    assert "1 images of 1 plates" in xtalgrid("import-folder", "--names", "{well}", tmp_path / plate).output
+    assert xtalgrid("create_work", "--barcode", plate).exit_code == 0
+    found = xtalgrid("explain", plate, "A1")
+    assert found.exit_code == 0 and "Plätte" in found.output
 
 
 def test_pause_and_resume(xtalgrid, tmp_path):

@@ -91,6 +91,16 @@ def test_a_named_file_must_be_there(tmp_path):
         load(tmp_path / "nowhere.toml")
 
 
+@pytest.mark.parametrize("text", ["[import]\nnames = 'any' # \ufeff ü\n", "\ufeff[import]\r\nnames = 'any'\r\n"])
+def test_a_file_as_windows_editors_write_it(tmp_path, text):
+    (tmp_path / "x.toml").write_bytes(text.encode())
+    assert load(tmp_path / "x.toml").import_.names == "any"
+    for encoding in ("utf-16", "latin-1"):
+        (tmp_path / "x.toml").write_bytes("# für".encode(encoding))
+        with pytest.raises(ConfigError, match=r"x\.toml: it is not UTF-8 text .*; save it as UTF-8"):
+            load(tmp_path / "x.toml")
+
+
 def test_a_password_is_never_shown():
     with pytest.raises(ConfigError) as caught:
         from_string('[ledger]\nurl = "postgres secret-password"\n')
@@ -169,3 +179,17 @@ def test_the_imager_s_local_dates(local, utc):
     imager = from_string('[imager]\ntime_zone = "Europe/Zurich"\n').imager
     assert imager.utc(local) == utc
     assert imager.local(utc.replace(tzinfo=UTC).timestamp() + 0.9) == local
+
+
+def test_a_home_whose_databases_would_lie_elsewhere_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="question mark; choose another folder"):
+        from_string("", home=tmp_path / "really?" / "home")
+    from_string("", home=tmp_path / "100% #1 ü")
+
+
+@pytest.mark.parametrize(
+    ("zone", "date"),
+    [("Europe/Zurich", datetime(1, 1, 1)), ("America/Denver", datetime(9999, 12, 31, 23, 59))],
+)
+def test_the_first_and_the_last_date_there_are(zone, date):
+    assert from_string(f'[imager]\ntime_zone = "{zone}"\n').imager.utc(date) == date

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import socket
 import sqlite3
+from contextlib import closing
 
 import pytest
 from click.testing import CliRunner
 
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_server.cli.main import main
-from xtalgrid_server.storage.engines import open_engine, place
+from xtalgrid_server.storage.engines import open_engine, place, sqlite_remedy
 
 
 @pytest.fixture
@@ -35,6 +36,29 @@ def test_a_ledger_of_a_newer_xtalgrid_is_left_alone(tmp_path, say):
 def test_a_damaged_ledger_is_named(tmp_path, say):
     (tmp_path / "ledger.db").write_bytes(b"no database at all")
     assert f"{tmp_path}/ledger.db): file is not a database; the file is damaged; restore it" in say("status")
+
+
+def test_a_ledger_that_may_not_be_written_is_not_taken_for_a_full_disk(tmp_path, say):
+    assert CliRunner().invoke(main, ["--home", str(tmp_path), "status"]).exit_code == 0
+    (tmp_path / "x.toml").write_text(f'[ledger]\nurl = "sqlite:///file:{tmp_path}/ledger.db?mode=ro&uri=true"\n')
+    said = say("--config", tmp_path / "x.toml", "pause")
+    assert "attempt to write a readonly database; let this account write the file and its folder" in said
+
+
+def test_a_file_that_another_program_holds_is_not_taken_for_a_full_disk(tmp_path):
+    file = tmp_path / "ledger.db"
+    with closing(sqlite3.connect(file)) as backup, closing(sqlite3.connect(file, timeout=0)) as ours:
+        backup.execute("begin exclusive")
+        with pytest.raises(sqlite3.OperationalError) as caught:
+            ours.execute("begin immediate")
+    assert "another program holds the file" in sqlite_remedy(str(caught.value))
+
+
+@pytest.mark.parametrize("toml", ['home = "~nobody-here/x"', "[imager]\nfolder = '~nobody-here/x'"])
+def test_a_home_folder_that_no_account_has_is_one_message(tmp_path, toml):
+    (tmp_path / "x.toml").write_text(toml)
+    said = CliRunner().invoke(main, ["--config", str(tmp_path / "x.toml"), "status"])
+    assert (said.exit_code, "write the whole path" in said.output) == (2, True)
 
 
 def test_a_port_that_is_taken_is_said_before_the_greeting(say):

@@ -1,5 +1,6 @@
 import os
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +21,59 @@ def test_a_folder_becomes_a_plate_and_twice_is_once(system, tmp_path):
     assert first.entered == again.entered
     assert first.barcodes == ["CI022987"]
     assert (system.config.image_root / "CI022987" / "3" / rigaku_name(2)).is_file()
+
+
+def test_a_file_dated_beyond_what_databases_hold_stops_nothing(system, tmp_path):
+    late = draw_well(tmp_path / "new" / "A1.jpg")
+    draw_well(tmp_path / "new" / "A2.jpg")
+    os.utime(late, (0, 10_500_000_000))  # in 2302
+    entered = system.import_folder(tmp_path / "new", names="{well}").entered
+    assert [str(row.well) for row in entered if row.inspected.year == 2262] == ["A1a"]
+    assert system.create_work().planned == 2
+
+
+def test_what_file_servers_add_and_links_to_folders_are_counted_and_no_images(system, tmp_path):
+    share, disk = tmp_path / "share", tmp_path / "disk2"
+    draw_well(share / rigaku_name(1))
+    for place in ("#recycle", "@eaDir/x.jpg", "$RECYCLE.BIN/S-1-5-21", "sub/@Recycle"):
+        draw_well(share / place / rigaku_name(2))
+    draw_well(disk / rigaku_name(3))
+    (share / "plate2").symlink_to(disk)
+    (share / "loop.jpg").symlink_to("loop.jpg")
+    imported = system.import_folder(share, recursive=True)
+    assert [row.image_name for row in imported.entered] == [rigaku_name(1)]
+    assert [file.name for file in imported.rejected] == ["loop.jpg"]
+    assert imported.passed_over == {
+        "folder of deleted files, thumbnails or snapshots": 4,
+        "link to a folder (import that folder itself)": 1,
+    }
+
+
+def test_deleted_images_do_not_tell_a_plate_s_format(system, tmp_path):
+    for number, place in ((96, "."), (384, "#recycle")):
+        draw_well(tmp_path / "share" / "plateID_1" / place / f"{number}.jpg")
+    imported = system.import_folder(
+        tmp_path / "share", recursive=True, names="plateID_(?P<barcode>1)/.*?(?P<well>\\d+)"
+    )
+    assert [str(row.well) for row in imported.entered] == ["H12a"]
+
+
+def test_a_barcode_that_ends_in_a_blank_is_refused_and_the_rest_entered(system, tmp_path):
+    for plate in ("P1", "P1 "):
+        draw_well(tmp_path / plate / "A1.jpg")
+    imported = system.import_folder(tmp_path, recursive=True, names="{barcode}/{well}")
+    assert [row.barcode for row in imported.entered] == ["P1"]
+    assert "'P1 ' ends in a blank" in imported.rejected[tmp_path / "P1 " / "A1.jpg"]
+
+
+def test_our_own_links_and_frames_are_not_imported(system, tmp_path, monkeypatch):
+    draw_well(system.config.home.parent / "P1" / "A1.jpg")
+    monkeypatch.chdir(system.config.home.parent)
+    for _ in range(2):
+        imported = system.import_folder(Path(), recursive=True, names="any")
+        draw_well(system.config.frames_dir / "P1" / "1" / "A1_ART.jpg")
+    assert [(row.barcode, row.image_name) for row in imported.entered] == [("P1", "A1.jpg")]
+    assert imported.passed_over["folder with xtalgrid's own data"] == 1
 
 
 def test_one_stem_is_one_image(system, tmp_path):

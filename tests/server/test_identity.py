@@ -238,6 +238,31 @@ def test_two_imagings_a_week_apart_are_two_inspections(system, tmp_path, names):
     assert imported.notes == ["plate 90j8: inspection 2 is that of 2018-04-18"]
 
 
+@pytest.mark.parametrize("days", [("01-02-2026", "13-02-2026"), ("week 1", "week 2")])
+def test_folders_of_days_that_nothing_tells_are_kept_apart_and_said(system, tmp_path, days):
+    names = "{barcode}/{folder}/{well}"
+    for day in days:
+        for well in ("A1", "A2"):
+            draw_well(tmp_path / "share" / "P1" / day / f"{well}.jpg")
+            draw_well(tmp_path / "share" / "P1" / day / f"{well}_UV.jpg")
+        imported = system.import_folder(tmp_path / "share", recursive=True, names=names.replace("{well}", "{well}*"))
+    found = {row.image_name: row.inspection for row in imported.entered}
+    assert found == {
+        f"P1_{day}_{well}{light}.jpg": number
+        for number, day in enumerate(days, 1)
+        for well in ("A1", "A2")
+        for light in ("", "_UV")
+    }
+    assert f"inspection 2 is that of {tmp_path / 'share' / 'P1' / days[1]}" in imported.notes[0]
+
+
+def test_folders_of_lights_are_one_inspection(system, tmp_path):
+    for folder in ("BF", "DIC", "UV"):
+        draw_well(tmp_path / "P1" / folder / "A1.jpg")
+    imported = system.import_folder(tmp_path, recursive=True, names="{barcode}/{folder}/{well}")
+    assert [row.inspection for row in imported.entered] == [1, 1, 1]
+
+
 def test_a_barcode_used_again_years_later_is_kept_apart_and_said(system, tmp_path):
     for n, (inspection, date) in enumerate([(1, "121121"), (2, "121128"), (1, "240305"), (2, "240312")]):
         draw_well(tmp_path / "in" / rigaku_name(1, inspection=inspection, date=date), shade=20 * n)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import click
 
 from xtalgrid_core.command_group import CommandGroup, say_error
 from xtalgrid_core.errors import Busy, XtalgridError
+from xtalgrid_core.files import readable
 
 from .. import config as configuration
 from ..steps.step import EXIT_BUSY, set_up_logging
@@ -34,6 +36,10 @@ EXIT_ERROR = 2
 class _Commands(CommandGroup):
     """Commands whose errors for users are one message and an exit code, never a traceback."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read an argument that is not UTF-8, unless it is a file, as the name of such a folder was read."""
+        return super().parse_args(ctx, [one if os.path.exists(one) else readable(one) for one in args])  # noqa: PTH110
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
@@ -42,6 +48,11 @@ class _Commands(CommandGroup):
             sys.exit(EXIT_BUSY)
         except XtalgridError as error:
             say_error(f"xtalgrid: {error}")
+            sys.exit(EXIT_ERROR)
+        except RuntimeError as error:  # pathlib's
+            if "home directory" not in str(error):
+                raise
+            say_error("xtalgrid: a path begins with ~, and its account has no home folder; write the whole path")
             sys.exit(EXIT_ERROR)
         except BrokenPipeError:
             raise  # the reader of our output has closed the pipe: click exits quietly

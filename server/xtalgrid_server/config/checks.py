@@ -60,6 +60,10 @@ def find_mistakes(config: Config) -> list[str]:
         if folder.is_relative_to(root) or root.is_relative_to(folder):
             errors.append(f"imager.folder: {folder} and imager.image_root ({root}) must not contain each other")
     errors += _work_checks(config.work)
+    if "?" in str(config.home) and not (config.imager.url and config.ledger.url):
+        errors.append(
+            f"home: {config.home}: the address of a SQLite file can't hold a question mark; choose another folder"
+        )
     urls = (
         ("imager.url", config.imager_url),
         ("imager.write_url", config.imager.write_url),

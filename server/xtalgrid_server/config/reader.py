@@ -44,10 +44,13 @@ def load(file: Path | None = None, home: Path | None = None) -> Config:
         if not named and not file.is_file():
             return from_string("", home=home)
     try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else error
-        raise ConfigError(f"cannot read {file}: {why}; `xtalgrid init FILE` writes one to start from") from error
+        text = file.read_text(encoding="utf-8-sig")  # Windows' editors begin it with a byte order mark
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"cannot read {file}: it is not UTF-8 text ({error}); save it as UTF-8") from error
+    except OSError as error:
+        raise ConfigError(
+            f"cannot read {file}: {error.strerror}; `xtalgrid init FILE` writes one to start from"
+        ) from error
     return from_string(text, file=file, home=home)
 
 

@@ -130,8 +130,11 @@ class Imager(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return self.scored_by, *self.automatic
 
     def utc(self, local: datetime) -> datetime:
-        """Convert a naive local date of the imager database to naive UTC."""
-        return local.replace(tzinfo=zoneinfo.ZoneInfo(self.time_zone)).astimezone(UTC).replace(tzinfo=None)
+        """Convert a naive local date of the imager database to naive UTC; the first and last possible stay as given."""
+        try:
+            return local.replace(tzinfo=zoneinfo.ZoneInfo(self.time_zone)).astimezone(UTC).replace(tzinfo=None)
+        except OverflowError:  # Oracle's first date, 0001-01-01, east of Greenwich
+            return local
 
     def latest_date(self) -> datetime:
         """Return the latest date that an inspection can have: now, in naive local time, with room for its clock."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,6 +12,8 @@ from .wells import Well
 
 FIRST_DATE = datetime(1, 1, 1)  # noqa: DTZ001  imagers' dates are naive local time
 """The first that Python has."""
+
+_LARGEST = 2**63 - 1
 
 
 class Moment(NamedTuple):
@@ -53,6 +56,14 @@ class FileState:
     sha256: str
     size: int | None
     modified: int | None
+
+
+def file_time(status: os.stat_result) -> int:
+    """Return when a file was changed, in nanoseconds since 1970, or the nearest time that a database holds.
+
+    Shares also have files of the year 30828; these are taken for ones of 2262.
+    """
+    return min(max(status.st_mtime_ns, -_LARGEST), _LARGEST)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from xtalgrid_core.files import readable
 from xtalgrid_core.images import SUFFIXES, image_size
 
 from ..config import Config
+from ..domain.images import file_time
 from ..imager.crystaltrak.database import ImagerDatabase
 from ..ledger.database import now
 from ..ledger.marks import Mark, box_mark, content_key, outline_mark
@@ -229,7 +230,8 @@ class _Import:
         confirmed: bool,
     ) -> None:
         self._config, self._ledger, self._file, self._told, self._confirmed = config, ledger, file, told, confirmed
-        self._saved = min(datetime.fromtimestamp(file.stat().st_mtime, UTC).replace(tzinfo=None, microsecond=0), now())
+        saved = datetime.fromtimestamp(file_time(file.stat()) / 1e9, UTC)
+        self._saved = min(saved.replace(tzinfo=None, microsecond=0), now())
         self._places, self._words = Places(config, imager, ledger), Words(config)
         self._answers: dict[int, list[wire.Scored]] = {}
         self._sizes: dict[int, tuple[int, int] | None] = {}

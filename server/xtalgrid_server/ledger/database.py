@@ -18,7 +18,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from xtalgrid_core.errors import LedgerError
 
 from ..config import Config
-from ..storage.engines import chunks, open_engine, place, reading, short_reason
+from ..storage.engines import chunks, open_engine, place, reading, short_reason, sqlite_remedy
 
 
 def now() -> datetime:
@@ -97,9 +97,8 @@ class LedgerDatabase:
 
 
 def _advice(reason: str) -> str:
-    if "malformed" in reason or "not a database" in reason:  # SQLite's messages for a damaged file
-        return "the file is damaged; restore it from a backup"
-    return "check ledger.url, the free disk space, and that the database is up, then run the same command again"
+    otherwise = "check ledger.url, the free disk space, and that the database is up, then run the same command again"
+    return sqlite_remedy(reason) or otherwise
 
 
 def is_of(source: str, column: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:

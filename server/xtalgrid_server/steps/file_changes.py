@@ -13,7 +13,7 @@ from datetime import UTC
 from xtalgrid_core.errors import ImageError
 
 from ..config import Config
-from ..domain.images import FileState, ImageRow
+from ..domain.images import FileState, ImageRow, file_time
 from ..ledger.store import Ledger
 from ..ledger.units import PlannedFile
 from ..storage.originals import original_status
@@ -87,7 +87,7 @@ class FileChanges:
             about = original_status(self._config, image_path(self._config, image))
         except ImageError:
             return None
-        return about.st_size, about.st_mtime_ns
+        return about.st_size, file_time(about)
 
     def _note(self, planned: PlannedFile, file: FileState) -> None:
         self._noted.append((planned.image_id, file))

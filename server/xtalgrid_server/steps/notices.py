@@ -169,9 +169,10 @@ def _due(config: Config, ledger: Ledger, receiver: Receiver, told: Told) -> list
     """Return what to tell somebody now, by project; empty if their digest is not due, or they refused lately."""
     waiting = ledger.notices.waiting(receiver.who, receiver.channel)
     last = ledger.notices.last_delivery(receiver.who, receiver.channel)
-    refused = last is not None and last.failed and now() < last.at + _pause(last.failed)
-    moment = digest_moment(config, receiver.when)
-    if not waiting or refused or all(notice.at >= moment for notice in waiting):
+    at, moment = now(), digest_moment(config, receiver.when)
+    # What is dated ahead was recorded while this computer's clock was, and does not wait for that time.
+    refused = last is not None and last.failed and last.at <= at < last.at + _pause(last.failed)
+    if not waiting or refused or all(moment <= notice.at <= at for notice in waiting):
         told.waiting += len(waiting)
         return []
     alerts = _alerts(config, ledger, waiting)

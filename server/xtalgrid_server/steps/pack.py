@@ -25,7 +25,7 @@ from xtalgrid_core.whole import missing_end
 from xtalgrid_scoring.failures import read_limited
 
 from ..config import Config
-from ..domain.images import FileState, ImageRow
+from ..domain.images import FileState, ImageRow, file_time
 from ..domain.log import log
 from ..imager.source import image_path as image_path
 from ..storage.originals import open_original
@@ -74,8 +74,8 @@ def read_file(config: Config, image: ImageRow) -> tuple[bytes, FileState]:
             data = read_limited(stream, path.name, wire.MAX_IMAGE_BYTES)
         except OSError as error:
             raise ImageError(FailureReason.UNREADABLE_FILE, f"cannot read {path}: {error}") from error
-    is_young = abs(time.time_ns() - status.st_mtime_ns) < _YOUNG_NS
-    return data, FileState(hashlib.sha256(data).hexdigest(), len(data), 0 if is_young else status.st_mtime_ns)
+    is_young = abs(time.time_ns() - file_time(status)) < _YOUNG_NS
+    return data, FileState(hashlib.sha256(data).hexdigest(), len(data), 0 if is_young else file_time(status))
 
 
 def check_image(config: Config, image: ImageRow, data: bytes, file: FileState) -> CheckedImage:

@@ -227,6 +227,24 @@ def place(url: sa.URL) -> str:
     return f"{kind} at {url.host}" + (f":{url.port}" if url.port else "")
 
 
+_DAMAGED = "the file is damaged; restore it from a backup"
+_LOCAL = "check the disk; SQLite's files must be on a local one, because a network share does not lock them reliably"
+_SQLITE = {
+    "malformed": _DAMAGED,
+    "not a database": _DAMAGED,
+    "readonly database": "let this account write the file and its folder, or run this as the account that owns them",
+    "database is locked": "another program holds the file, such as a backup or a sqlite3 shell; end it, then run the "
+    "same command again",
+    "disk I/O error": _LOCAL,
+    "locking protocol": _LOCAL,
+}
+
+
+def sqlite_remedy(reason: str) -> str:
+    """Return what to do about one of SQLite's messages; empty if nothing is known."""
+    return next((words for sign, words in _SQLITE.items() if sign in reason), "")
+
+
 def short_reason(error: sa.exc.SQLAlchemyError) -> str:
     """Return the database's own message in one line, without the statement and the URL."""
     original = getattr(error, "orig", None)

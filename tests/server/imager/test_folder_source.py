@@ -164,6 +164,27 @@ def test_watching_goes_on_and_reopens_what_is_old(system, watched, monkeypatch):
     assert system.create_work().planned == 1
 
 
+def test_a_link_that_leads_nowhere_is_counted(source, watched):
+    (watched / rigaku_name(1)).symlink_to(watched / "not mounted" / "a.jpg")
+    scan = source.scan()
+    assert (scan.entered, scan.waiting, scan.passed_over) == ([], [], {"link that leads nowhere": 1})
+
+
+def test_files_that_were_seen_while_the_clock_was_ahead_do_not_wait_for_that_time(source, watched, clock, system):
+    numbered = FolderSource(
+        system.config, system.imager, system.ledger.failures, names="rockimager", clock=clock, pause=clock.wait
+    )
+    draw_well(watched / ROCKIMAGER.format(1, "ef"))
+    clock.now += 9 * 365 * 86400
+    assert numbered.refresh() == []
+    clock.now -= 9 * 365 * 86400
+    found = []
+    for _ in range(3):
+        clock.wait(60)
+        found += numbered.refresh()
+    assert len(found) == 1
+
+
 def test_rockimagers_tree(system, watched, clock):
     for well in (1, 13):
         for kind in ("ef", "th", "dl"):

@@ -54,7 +54,7 @@ def wants(system, who="ann", **settings):
 def backdate(config, days):  # noqa: F811
     """Make everything that waits look recorded so long ago."""
     with closing(sqlite3.connect(config.home / "ledger.db")) as connection, connection:
-        connection.execute("update notices set at = datetime(at, ?) where sent_at is null", [f"-{days} days"])
+        connection.execute("update notices set at = datetime(at, ?) where sent_at is null", [f"{-days:+} days"])
 
 
 def test_a_person_gets_a_mail_for_each_project_once(xtalgrid, inspect, system, mail_server):  # noqa: F811
@@ -122,6 +122,22 @@ def test_a_digest_waits_for_its_hour_and_then_for_the_server(xtalgrid, inspect, 
     xtalgrid("alerts", toml=toml)
     ((_, mail),) = inbox.mails
     assert mail["Subject"] == "No project: 2 new crystals on 1 plate"
+
+
+def test_what_was_recorded_while_the_clock_was_ahead_is_told(xtalgrid, inspect, system, mail_server, config):  # noqa: F811
+    inbox = Inbox()
+    toml = MAIL.format(port=mail_server(inbox)) + f"digest_hour = {(datetime.now(UTC).hour - 1) % 24}\n"
+    inspect(1, {1: 0.9}, first=LATELY)
+    wants(system, when="daily")
+    xtalgrid("alerts", toml=toml)
+    backdate(config, -3650)
+    inbox.is_open = False
+    assert "a later run tries again" in xtalgrid("alerts", toml=toml).output
+    with closing(sqlite3.connect(config.home / "ledger.db")) as connection, connection:
+        connection.execute("update deliveries set at = datetime(at, '3650 days')")
+    inbox.is_open = True
+    xtalgrid("alerts", toml=toml)
+    assert len(inbox.mails) == 1
 
 
 def test_no_mail_is_lost_while_there_is_no_server(xtalgrid, inspect, system, mail_server):  # noqa: F811

@@ -47,6 +47,15 @@ def test_a_page_that_is_not_there_knows_who_asks(visit, with_user):
         assert 'data-visitor="ben"' in page.text and "Guest" not in page.text
 
 
+@pytest.mark.parametrize(("barcode", "inspection"), [("CI000001\r\n", 3), ("A/B\nC", -1)])
+def test_every_plate_that_is_listed_has_its_pages(client, enter, barcode, inspection):
+    enter([replace(row("a.jpg", barcode), inspection=inspection)], [answer(0, Outcome.CLEAR)])
+    plate = re.search(r'href="(/plate/[^"]+)"', client.get("/").text).group(1)
+    well = plate.replace("/plate/", "/well/") + "/H12a"
+    for address in (plate, well, f"{plate}/scores.csv", f"/api{plate.replace('/plate/', '/plates/')}"):
+        assert client.get(address).status_code == 200
+
+
 def test_the_pages_of_the_api_name_every_address_and_field(client, score):
     score(OUTCOMES)
     page = client.get("/docs").text

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from xtalgrid_core.errors import ImagerError
 
 from ...config import Config
-from ...storage.engines import Access, is_gone, open_engine, patiently, place, reading, short_reason
+from ...storage.engines import Access, is_gone, open_engine, patiently, place, reading, short_reason, sqlite_remedy
 from .column_types import ColumnTypes, Tables, read_column_types
 from .remedies import remedy
 
@@ -77,7 +77,7 @@ class Connections:
         return place(self._engine.url)
 
     def _advice(self, reason: str) -> str:
-        if known := remedy(reason):
+        if known := sqlite_remedy(reason) or remedy(reason):
             return known
         what = (
             "free disk space" if self.dialect_name == "sqlite" else "account and password, and that the database is up"

@@ -16,7 +16,7 @@ from xtalgrid_core.files import readable
 
 from ...config import Config
 from ...domain.failures import FailureLog
-from ...domain.images import ImageRow
+from ...domain.images import ImageRow, file_time
 from ...domain.light import Light, LightRules, LightsSeen, light_in
 from ...domain.wells import Well, with_columns
 from ...storage.originals import open_original, original_status, trust
@@ -25,7 +25,7 @@ from ..crystaltrak.database import ImagerDatabase
 from .dates import find_date
 from .formats import PlateFormats
 from .inspections import DatedImage, Inspections
-from .listing import NOT_SCORED, SECOND_FORMAT, walk
+from .listing import NOT_SCORED, SECOND_FORMAT, own_folders, walk
 from .names import ANY, NamedImage, Names, NumberedWell, compile_names
 from .nearest import differences, fitting_all
 from .plates import PlateFolders, is_same_image
@@ -125,7 +125,7 @@ def import_folder(
     result = Imported()
     files: list[Path] = []
     there: dict[str, set[str]] = {}
-    for listing in walk(folder, recursive):
+    for listing in walk(folder, recursive, own_folders(config, folder)):
         result.passed_over += listing.others
         files += [listing.folder / entry.name for entry in listing.files]
         there[readable(str(listing.folder.absolute()))] = {readable(entry.name) for entry in listing.files}
@@ -244,8 +244,7 @@ class _Entering:
             name = self._stored_name(file)
             barcode = readable(named.barcode)
             barcode = barcode or self._plates.barcode(file.absolute().parent, named.plate_folder or 0)
-            if len(name.encode()) > 255 or len(barcode.encode()) > 30:
-                why = "an image name has at most 255 bytes, a barcode 30 bytes"
+            if (why := _why_no_key(barcode, name)) is not None:
                 self._reject(file, FailureReason.NAME_FITS_NO_PATTERN, why)
                 continue
             well = self._well(file.absolute(), barcode, named)
@@ -287,7 +286,7 @@ class _Entering:
         for image in sorted(images, key=lambda image: image.date or datetime.min):  # noqa: DTZ901
             try:
                 original_status(self._config, image.file)
-                when = image.date or self._config.imager.local(image.file.lstat().st_mtime)
+                when = image.date or self._config.imager.local(file_time(image.file.lstat()) / 1e9)
                 number = self._inspections.number(image)
                 target = self._config.image_root / image.barcode / str(number) / image.name
                 with outside(self._config.home, target):
@@ -318,6 +317,15 @@ class _Entering:
     def _reject(self, file: Path, reason: FailureReason, why: str) -> None:
         self._result.rejected[file] = why
         self._failures.add(readable(str(file.absolute())), STEP, reason, readable(why))
+
+
+def _why_no_key(barcode: str, name: str) -> str | None:
+    """Return why the imager database can't hold a barcode and an image's name; None if it can."""
+    if len(name.encode()) > 255 or len(barcode.encode()) > 30:
+        return "an image name has at most 255 bytes, a barcode 30 bytes"
+    if barcode.endswith(" "):
+        return f"the barcode {barcode!r} ends in a blank, which databases do not keep; rename the folder or file"
+    return None
 
 
 def _to_score(files: list[Path], convention: Names | None, result: Imported) -> list[Path]:

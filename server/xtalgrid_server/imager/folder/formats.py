@@ -5,7 +5,6 @@ A number alone does not say where a well is: number 7 is A7 on a plate of 96 wel
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,12 +13,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from xtalgrid_core.images import SUFFIXES
-
 from ...config import Config
 from ...domain.log import log
 from ...domain.wells import FORMATS, PlateFormat, format_of, with_columns
 from ..crystaltrak.database import ImagerDatabase
+from .listing import walk
 from .names import NamedImage, Names, NumberedWell
 
 _STILL = 20
@@ -167,7 +165,7 @@ class PlateFormats:
         if self._clock is None:
             return False
         row, now = self._row(barcode), self._clock()
-        if row is None or row.files != files:
+        if row is None or row.files != files or row.since > now:  # this computer's clock was ahead
             self._record(barcode, PlateFormat(0, 0), files, now)
             return self._config.import_.settle_s > 0
         return bool(now - row.since < _STILL * self._config.import_.settle_s)
@@ -176,12 +174,9 @@ class PlateFormats:
 def _numbers_in(folder: Path, names: Names, *, is_below: bool) -> dict[str, _Numbers]:
     """Return the highest well numbers in a folder, and below it if that is asked for, by barcode as named."""
     found: dict[str, _Numbers] = {}
-    for root, folders, files in os.walk(folder):
-        if not is_below:
-            folders.clear()
-        for name in files:
-            file = Path(root, name)
-            named = names.read(file) if file.suffix.lower() in SUFFIXES else None
+    for listing in walk(folder, is_below):
+        for entry in listing.files:
+            named = names.read(listing.folder / entry.name)
             if named is None or not isinstance(named.place, NumberedWell):
                 continue
             before = found.get(named.barcode, _Numbers())

@@ -1,7 +1,8 @@
 """Numbers of inspections: those in the names, or numbers in the order of dates where names have only a date.
 
 A number whose images are a day or more apart stands for several inspections, such as that of a barcode that is used
-again years later; the later ones get numbers of their own.
+again years later; the later ones get numbers of their own. So do folders with images of the same drops, where neither a
+number nor a date says which inspection they are.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import sqlalchemy as sa
+
+from xtalgrid_core.files import readable
 
 from ...config import Config
 from ...domain.log import log
@@ -109,8 +112,14 @@ class Inspections:
         for known in plate.inspections:
             if known.known_by == _BY_EARLIER_VERSIONS and self._has(known, image, plate):
                 return known.number
-        fitting = [known for known in plate.inspections if _may_be(known, image, plate.names[known.number, image.well])]
-        known = min(fitting, key=lambda known: known.distance(image.date)) if fitting else self._new(image, plate)
+        fitting = [known for known in plate.inspections if _may_be(known, image, self._same_light(known, image, plate))]
+        folders = image.name.removesuffix(readable(image.file.name))
+
+        def distance(known: _Known) -> tuple[timedelta, bool]:
+            is_beside = any(name.startswith(folders) for name in plate.names[known.number, image.well])
+            return known.distance(image.date), not is_beside
+
+        known = min(fitting, key=distance) if fitting else self._new(image, plate)
         if image.date is not None:
             first, last = min(known.first or image.date, image.date), max(known.last or image.date, image.date)
             if (first, last) != (known.first, known.last):
@@ -139,6 +148,15 @@ class Inspections:
         stored = self._config.image_root / image.barcode / str(known.number) / image.name
         return image.name in plate.names[known.number, image.well] and is_same_image(image.file, stored)
 
+    def _same_light(self, known: _Known, image: DatedImage, plate: _Plate) -> set[str]:
+        """Return an inspection's images of the drop; of the same light only, if nothing tells inspections apart."""
+        names = plate.names[known.number, image.well]
+        if image.inspection is not None or image.date is not None:
+            return names
+        rules = self._config.light
+        own = rules.of(image.name)
+        return {name for name in names if rules.of(name) is own} if rules.is_scored(image.name) else set()
+
     def _new(self, image: DatedImage, plate: _Plate) -> _Known:
         taken = {known.number for known in plate.inspections}
         wanted = 1 if image.inspection is None else image.inspection
@@ -153,6 +171,12 @@ class Inspections:
             log.warning("%s", note)
         elif image.date is not None and number != wanted:
             self.notes.append(f"plate {image.barcode}: inspection {number} is that of {_day(image.date)}")
+        elif number != wanted:
+            self.notes.append(
+                f"plate {image.barcode}: inspection {number} is that of {image.file.parent}, because another folder "
+                "has images of the same drops; if that is wrong, let import.names read {inspection} or {date}, or name "
+                "those in other light in imager.light"
+            )
         known = _Known(_known_by(image), number, image.date, image.date)
         plate.inspections.append(known)
         self._changed[image.barcode, known.number] = known
@@ -175,6 +199,8 @@ def _may_be(known: _Known, image: DatedImage, names: set[str]) -> bool:
     is_earlier = known.known_by == _BY_EARLIER_VERSIONS
     if known.number != number if is_earlier else known.known_by != _known_by(image):
         return False
+    if image.inspection is None and image.date is None:
+        return image.name in names or not any(_is_elsewhere(name, image) for name in names)
     if image.date is None or known.first is None or known.last is None:
         return True
     is_again = any(_kind(other) == _kind(image.name) for other in names - {image.name})
@@ -185,6 +211,12 @@ def _may_be(known: _Known, image: DatedImage, names: set[str]) -> bool:
     if image.is_own_time:
         return span < _DAY and known.distance(image.date) <= _PAUSE and not is_again
     return image.date in (known.first, known.last)
+
+
+def _is_elsewhere(name: str, image: DatedImage) -> bool:
+    """Tell whether an image's name in the database is that of a file with the same name in another folder."""
+    folders = name.removesuffix(readable(image.file.name))
+    return folders != name and (not folders or folders.endswith("_"))
 
 
 def _known_by(image: DatedImage) -> str:

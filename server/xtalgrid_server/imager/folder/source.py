@@ -20,13 +20,13 @@ from xtalgrid_core.whole import missing_end
 
 from ...config import Config
 from ...domain.failures import FailureLog
-from ...domain.images import ImageRow
+from ...domain.images import ImageRow, file_time
 from ...storage.engines import IN_LIST
 from ...storage.originals import open_original, trust
 from ..crystaltrak.database import ImagerDatabase
 from ..embedded import EmbeddedSource
 from .entering import STEP, Imported, convention_of, enter, refuse_vendors
-from .listing import NOT_SCORED, SECOND_FORMAT, UNREADABLE, Listing, walk
+from .listing import DEAD_LINK, NOT_SCORED, SECOND_FORMAT, UNREADABLE, Listing, own_folders, walk
 from .seen import OtherFiles, Seen, SeenFiles, State
 
 _BATCH = 1000
@@ -104,7 +104,7 @@ class FolderSource(EmbeddedSource):
             raise ConfigError(f"imager.folder: no such folder {self._folder}; is it mounted?")
         trust(self._config, self._folder)
         imported, visited = Imported(), set[str]()
-        for folders in _batches(walk(self._folder)):
+        for folders in _batches(walk(self._folder, own=own_folders(self._config, self._folder))):
             self._scan_folders(folders, imported, visited)
         root = readable(str(self._folder))
         if UNREADABLE not in imported.passed_over:
@@ -140,6 +140,7 @@ class FolderSource(EmbeddedSource):
                 path = listing.folder / entry.name
                 seen = self._seen_now(listing.folder, entry, before, is_alone=formats[path.stem] == 1)
                 if seen is None:
+                    imported.passed_over[DEAD_LINK] += entry.is_symlink()
                     continue
                 if self._convention is not None and self._convention.passes_over(path):
                     imported.passed_over[NOT_SCORED.format(path.suffix.lower())] += 1
@@ -198,13 +199,15 @@ class FolderSource(EmbeddedSource):
             status = entry.stat()
         except OSError:
             return None
-        is_same = known is not None and (known.size, known.modified) == (status.st_size, status.st_mtime_ns)
-        if known is not None and is_same and not (known.state == "double" and is_alone):
-            return known
+        is_same = known is not None and (known.size, known.modified) == (status.st_size, file_time(status))
         now = self._clock()
+        if known is not None and is_same and not (known.state == "double" and is_alone):
+            is_ahead = known.state in ("waiting", "changing") and max(known.first, known.since) > now
+            # This computer's clock was ahead: without this, a file would wait until that time comes.
+            return replace(known, first=min(known.first, now), since=now) if is_ahead else known
         state: State = "changing" if known is not None and known.state in ("entered", "changing") else "waiting"
         first = known.first if known is not None and known.state == state else now
-        return Seen(*_key(folder, entry), status.st_size, status.st_mtime_ns, first, now, state)
+        return Seen(*_key(folder, entry), status.st_size, file_time(status), first, now, state)
 
     def _missing_end(self, path: Path) -> str | None:
         try:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field, WithJsonSchema
 from xtalgrid_core import wire
 
 from ...reports.marks import PlacedMark, plate_marks
+from ..addresses import INSPECTION
 from ..pages.drops import LINE, find_stop, select_drops
 from ..pages.layout import opinions
 from ..programs import NOT_FOUND, READ_REFUSALS
@@ -106,7 +107,7 @@ def plates(
 
 
 @router.get(
-    "/plates/{barcode:path}/{inspection:int}",
+    f"/plates/{INSPECTION}",
     response_model_exclude_unset=True,
     responses=READ_REFUSALS | NOT_FOUND,
 )

@@ -13,6 +13,7 @@ from ...domain.drop_state import meaning_name
 from ...ledger.database import now
 from ...ledger.undoable import UNDO
 from ...reports.marks import PlacedMark, plate_marks
+from ..addresses import INSPECTION
 from ..pages.marking import MARKED_AS, TypedMark, TypedUndo
 from ..pages.scoring import RefusedScoreError
 from ..programs import NOT_FOUND, READ_REFUSALS, WRITE_REFUSALS, JSONRoute, Program, ScoringProgram
@@ -96,7 +97,7 @@ class MarkRemoved(BaseModel):
     repeated: bool = Field(description="Whether it was removed before")
 
 
-@router.get("/marks/{barcode:path}/{inspection:int}", responses=READ_REFUSALS | NOT_FOUND)
+@router.get(f"/marks/{INSPECTION}", responses=READ_REFUSALS | NOT_FOUND)
 def listed(request: AllowedRequest, barcode: str, inspection: int) -> list[MarkOfPlate]:
     """List the marks of a plate at one inspection, in the order of the plate."""
     read_plate(request, barcode, inspection)  # 404 if there is none

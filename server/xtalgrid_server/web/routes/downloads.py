@@ -14,6 +14,7 @@ from xtalgrid_core.spreadsheets import csv_line
 from xtalgrid_scoring.table import SECOND_OPINION_COLUMNS
 
 from ...reports.tables import second_opinion
+from ..addresses import INSPECTION
 from ..pages.drops import DropCard, ReviewStop, find_stop, select_drops
 from ..pages.pictures import SIDES, placeholder
 from ..query_parameters import PlateView
@@ -34,7 +35,7 @@ _BEST = 48
 """Wells in the HTML file at most, about 3 MB."""
 
 
-@router.get("/plate/{barcode:path}/{inspection:int}/scores.csv")
+@router.get(f"/plate/{INSPECTION}/scores.csv")
 def scores(request: AllowedRequest, barcode: str, inspection: int) -> Response:
     """Send the scores as CSV: a line for each drop, the likeliest crystals first."""
     plate = read_plate(request, barcode, inspection)
@@ -82,7 +83,7 @@ def _best(request: AllowedRequest, barcode: str, inspection: int) -> tuple[Plate
     return plate, stop, drops[: min(max(stop.above, 1), _BEST)]
 
 
-@router.get("/plate/{barcode:path}/{inspection:int}/best.html")
+@router.get(f"/plate/{INSPECTION}/best.html")
 async def best(
     request: AllowedRequest, found: Annotated[tuple[PlateInspection, ReviewStop, list[DropCard]], Depends(_best)]
 ) -> Response:

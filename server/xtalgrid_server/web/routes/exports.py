@@ -17,6 +17,7 @@ from xtalgrid_core.errors import Busy, ConfigError
 from ...exchange.export import Format, write
 from ...exchange.polo import write_runs
 from ...reports.entries import Filter
+from ..addresses import INSPECTION
 from ..pages.downloads import BY_KIND, CSV, Download
 from ..site import AllowedRequest, attachment
 from .plate import read_plate
@@ -29,7 +30,7 @@ _PATIENCE_S = 10
 _BLOCK = 256 * 1024
 
 
-@router.get("/plate/{barcode:path}/{inspection:int}/export/{kind}")
+@router.get(f"/plate/{INSPECTION}/export/{{kind}}")
 def export(request: AllowedRequest, barcode: str, inspection: int, kind: str) -> StreamingResponse:
     """Send a plate's inspection in a form of ``xtalgrid export``; it is written to a file without a name first."""
     chosen = BY_KIND.get(kind)

@@ -13,6 +13,7 @@ from xtalgrid_core import wire
 
 from ...ledger.images import Range
 from ...ledger.shapes import DropImage
+from ..addresses import INSPECTION
 from ..auth.cookies import read_cookie
 from ..pages.downloads import menu
 from ..pages.drops import (
@@ -62,7 +63,7 @@ class PlateInspection:
         return days_between(self.inspections[0][1], self.inspected)
 
 
-@router.get("/plate/{barcode:path}/{inspection:int}", response_class=HTMLResponse)
+@router.get(f"/plate/{INSPECTION}", response_class=HTMLResponse)
 def plate(
     request: AllowedRequest,
     barcode: str,

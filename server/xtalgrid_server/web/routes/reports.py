@@ -13,6 +13,7 @@ from fastapi.concurrency import run_in_threadpool
 from xtalgrid_core.errors import ImageError
 
 from ...ledger.shapes import DropImage, ScoredImage
+from ..addresses import INSPECTION
 from ..pages.pictures import picture_pixels
 from ..report.content import Pictures, Report, picture, report_of_plate, wanted_pictures
 from ..report.html import html
@@ -44,7 +45,7 @@ def _wanted(request: AllowedRequest, barcode: str, inspection: int) -> Wanted:
 WantedReport = Annotated[Wanted, Depends(_wanted)]
 
 
-@router.get("/plate/{barcode:path}/{inspection:int}/report.pdf")
+@router.get(f"/plate/{INSPECTION}/report.pdf")
 async def as_pdf(request: AllowedRequest, wanted: WantedReport) -> Response:
     """Send the report as PDF."""
     pictures = await _pictures(request, wanted)
@@ -52,7 +53,7 @@ async def as_pdf(request: AllowedRequest, wanted: WantedReport) -> Response:
     return await run_in_threadpool(_download, request, wanted.report, data, "pdf")
 
 
-@router.get("/plate/{barcode:path}/{inspection:int}/report.html")
+@router.get(f"/plate/{INSPECTION}/report.html")
 async def as_html(request: AllowedRequest, wanted: WantedReport) -> Response:
     """Send the report as one HTML file."""
     pictures = await _pictures(request, wanted)

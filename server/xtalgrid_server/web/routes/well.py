@@ -16,6 +16,7 @@ from ...domain.wells import Well
 from ...ledger.corrections import Correction
 from ...reports.decision_path import possible_groups, why_undecided
 from ...reports.marks import scale_of
+from ..addresses import INSPECTION
 from ..pages.drops import DropCard, by_inspection, drop_cards, find_stop, is_likely, select_drops, without_artscore
 from ..pages.history import score_history
 from ..pages.layout import bars, opinions, ratio, scale_bar
@@ -68,7 +69,7 @@ class Undone:
     now: str
 
 
-@router.get("/well/{barcode:path}/{inspection:int}/{name}", response_class=HTMLResponse)
+@router.get(f"/well/{INSPECTION}/{{name}}", response_class=HTMLResponse)
 def well(
     request: AllowedRequest,
     barcode: str,
