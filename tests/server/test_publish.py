@@ -137,6 +137,16 @@ def test_a_score_table_that_refuses_nearly_all_rows_stops_the_step(system, score
     assert system.publish().actions == {"same": 1, "insert": 4}
 
 
+def test_rows_that_were_refused_before_stop_no_later_run(system, score, refuse, monkeypatch):
+    refuse(*score({(col, 1): Outcome.CLEAR for col in (1, 2)}))
+    system.finalize(frames="none")
+    assert len(system.publish().refused) == 2
+    monkeypatch.setattr(publish, "_MOST_REFUSED", 1)
+    score({(3, 1): Outcome.CLEAR})
+    system.finalize(frames="none")
+    assert system.publish().actions == {"insert": 1}
+
+
 def test_rows_that_were_written_are_not_written_again_for_one_that_was_refused(system, score, score_table, refuse):
     """Somebody may have deleted them meanwhile."""
     first, _ = score({(col, 1): Outcome.CLEAR for col in (1, 2)})

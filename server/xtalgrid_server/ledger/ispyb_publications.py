@@ -14,8 +14,8 @@ from . import tables as t
 from .database import LedgerDatabase, now
 from .publications import IS_UNDONE, PUBLISHED
 
-MISSING, WITHOUT = "missing", "without"
-"""Actions: the image is not in ISPyB; the score has no four probabilities."""
+MISSING, WITHOUT, REFUSED = "missing", "without", "refused"
+"""Actions: the image is not in ISPyB; the score has no four probabilities; ISPyB refuses its rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,7 @@ class Waiting:
 
     publication_id: int
     score_id: int
+    was_refused: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class IspybPublication:
     image
         blSampleImageId; None if the image is not there.
     action
-        insert, replace, same, `MISSING` or `WITHOUT`.
+        insert, replace, same, `MISSING`, `WITHOUT` or `REFUSED`.
     four, previous
         Probabilities by class, ours and those that were there; empty: none.
     """
@@ -58,8 +59,8 @@ class IspybPublications:
     def waiting(self, schema: str, since: datetime, after: int, limit: int) -> list[Waiting]:
         """Return publications that are to be written into a schema, in the order of their ids.
 
-        Of each inspection, only the newest publication that stands counts. Images that were missing are tried again if
-        that was recorded after `since`.
+        Of each inspection, only the newest publication that stands counts. Images that were missing, and what was
+        refused, are tried again if that was first recorded after `since`.
         """
         published, done = t.publications, t.ispyb_publications.c
         newer = t.publications.alias("newer")
@@ -75,16 +76,19 @@ class IspybPublications:
             done.publication_id == published.c.id,
             done.schema == schema,
             done.done_at.is_not(None),
-            (done.action != MISSING) | (done.intended_at < since),
+            done.action.not_in((MISSING, REFUSED)) | (done.intended_at < since),
+        )
+        is_refused = sa.exists().where(
+            done.publication_id == published.c.id, done.schema == schema, done.action == REFUSED
         )
         statement = (
-            sa.select(published.c.id, published.c.score_id)
+            sa.select(published.c.id, published.c.score_id, is_refused.label("was_refused"))
             .where(published.c.id > after, published.c.done_at.is_not(None), published.c.action.in_(PUBLISHED))
             .where(~is_done, ~IS_UNDONE, ~is_old)
             .order_by(published.c.id)
             .limit(limit)
         )
-        return [Waiting(row.id, row.score_id) for row in self._db.rows(statement)]
+        return [Waiting(row.id, row.score_id, bool(row.was_refused)) for row in self._db.rows(statement)]
 
     def intend(self, rows: Sequence[IspybPublication]) -> None:
         """Record what is about to be written, before it is written.
@@ -104,7 +108,7 @@ class IspybPublications:
                 key, action = known.get((each.publication_id, each.schema), (None, ""))
                 if key is None:
                     connection.execute(table.insert().values(intended_at=now(), **values))
-                elif each.action != "same" or action in (MISSING, WITHOUT):
+                elif each.action != "same" or action in (MISSING, WITHOUT, REFUSED):
                     connection.execute(table.update().where(table.c.id == key).values(done_at=None, **values))
 
     def set_done(self, rows: Sequence[IspybPublication]) -> None:

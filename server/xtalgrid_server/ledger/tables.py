@@ -237,7 +237,7 @@ ispyb_publications = sa.Table(
     sa.Column("publication_id", _id, sa.ForeignKey("publications.id"), nullable=False),
     sa.Column("schema", sa.String(25), nullable=False, doc="name of ISPyB's auto-score schema"),
     sa.Column("image", sa.BigInteger, index=True, doc="BLSampleImageId; empty: not found"),
-    sa.Column("action", sa.String(20), nullable=False, doc="insert, replace, same, missing, without"),
+    sa.Column("action", sa.String(20), nullable=False, doc="insert, replace, same, missing, without, refused"),
     sa.Column("four", sa.String(200), nullable=False, default="", doc="probabilities by class, as JSON"),
     sa.Column("previous", sa.String(200), nullable=False, default="", doc="those that were there, for --undo"),
     sa.Column("why", sa.String(500), nullable=False, default=""),
@@ -247,7 +247,10 @@ ispyb_publications = sa.Table(
     sa.Column("undone_by", sa.String(100)),
     sa.UniqueConstraint("publication_id", "schema"),
 )
-"""What `set_autoscore` wrote into ISPyB; `missing`: the image is not there, `without`: it has no four numbers."""
+"""What `set_autoscore` wrote into ISPyB.
+
+`missing`: the image is not there; `without`: it has no four numbers; `refused`: ISPyB does not take them.
+"""
 
 ispyb_marks = sa.Table(
     "ispyb_marks",

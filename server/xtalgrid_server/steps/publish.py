@@ -5,7 +5,7 @@ table is written, the ledger records that it is done. If a run is killed between
 or ours, and comes to the same result.
 
 A row that the score table refuses, as that of a deleted inspection may be, costs no other. Its line goes into a file of
-its own in the outbox, which the next runs try, for `_TRY_AGAIN`.
+its own in the outbox, which the next runs try, for `TRY_AGAIN`.
 """
 
 from __future__ import annotations
@@ -16,16 +16,15 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import sqlalchemy as sa
 
 from xtalgrid_core import wire
-from xtalgrid_core.errors import ImagerError, XtalgridError
+from xtalgrid_core.errors import XtalgridError
 from xtalgrid_core.files import replacing
 from xtalgrid_core.outcomes import CLASSES, Outcome
 from xtalgrid_core.spreadsheets import cell_text, csv_line
@@ -38,19 +37,15 @@ from ..imager.crystaltrak.writer import Autoscore, NewScore, ScoreWriter
 from ..ledger.publications import ELSEWHERE
 from ..ledger.shapes import ScoredImage
 from ..ledger.store import Ledger
-from ..storage.engines import chunks, short_reason
 from .finalize import COLUMNS, restore_csv
 from .framed import framed_path
 from .publish_ispyb import PublishedInIspyb
 from .publish_ispyb_marks import MarksInIspyb
+from .refused_rows import TRY_AGAIN, write_rows
 from .score_rules import peoples_scores, score_date, standing_score
 
 STEP = "set_autoscore"
 
-_BATCH = 500
-
-_TRY_AGAIN = timedelta(days=14)
-"""How long a row is tried that the score table refuses."""
 _MOST_REFUSED = 2_000
 """Rows that the score table refuses among `_PART`; if there are more, it is not the rows' fault, and the step stops."""
 _LEFT = "-refused"
@@ -169,7 +164,7 @@ def _put_away(file: Path, left: Lines) -> None:
     if file == again:
         since = file.stat().st_mtime
     (file.parent / "done").mkdir(exist_ok=True)
-    if not left or time.time() - since > _TRY_AGAIN.total_seconds():
+    if not left or time.time() - since > TRY_AGAIN.total_seconds():
         file.replace(file.parent / "done" / file.name)
         return
     with replacing(again) as stream:
@@ -199,27 +194,11 @@ def _publish_lines(
     runs: dict[str, list[ScoredImage]] = {}
     for score, run in _rows_to_publish(config, ledger, file, lines, taken, published):
         runs.setdefault(run, []).append(score)
+    most = None if file.stem.endswith(_LEFT) else _MOST_REFUSED
     for run, scores in runs.items():
         decided = ledger.decisions.ids_of_run(run, [score.score_id for score in scores])
-        todo = list(reversed(list(chunks(scores, _BATCH))))
-        while todo:
-            batch = todo.pop()
-            try:
-                plans = database.write(partial(_publish, config, database, ledger, run, batch, decided, dry_run))
-            except ImagerError as error:
-                cause = error.__cause__
-                if not isinstance(cause, (sa.exc.IntegrityError, sa.exc.DataError)) or len(refused) == _MOST_REFUSED:
-                    raise
-                if len(batch) > 1:
-                    half = len(batch) // 2
-                    todo += [batch[half:], batch[:half]]
-                else:
-                    refused[taken[run, batch[0].inspect_id]] = short_reason(cause)
-                continue
-            if not dry_run:
-                ledger.publications.set_done(run, [plan.score.score_id for plan in plans])
-            for plan in plans:
-                published.actions[plan.action] = published.actions.get(plan.action, 0) + 1
+        write = partial(_write, config, database, ledger, run, decided, dry_run, published)
+        refused.update({taken[run, score.inspect_id]: why for score, why in write_rows(scores, write, most)})
     for number, why in sorted(refused.items()):
         _refuse(file, number, f"the score table refuses it: {why}", published)
     return [(number, line) for number, line in lines if number in refused]
@@ -228,6 +207,24 @@ def _publish_lines(
 def _refuse(file: Path, number: int, why: str, published: Published) -> None:
     published.refused.append(f"{file.name} line {number}: {why}")
     log.warning("%s %s line %d refused: %s", STEP, file.name, number, why)
+
+
+def _write(
+    config: Config,
+    database: ImagerDatabase,
+    ledger: Ledger,
+    run: str,
+    decided: dict[int, int],
+    dry_run: bool,
+    published: Published,
+    batch: Sequence[ScoredImage],
+) -> None:
+    """Write a batch, and record that it is done."""
+    plans = database.write(partial(_publish, config, database, ledger, run, batch, decided, dry_run))
+    if not dry_run:
+        ledger.publications.set_done(run, [plan.score.score_id for plan in plans])
+    for plan in plans:
+        published.actions[plan.action] = published.actions.get(plan.action, 0) + 1
 
 
 def _publish(

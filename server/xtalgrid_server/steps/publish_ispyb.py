@@ -2,7 +2,8 @@
 
 What is to be written is what the ledger says is published and ISPyB has not got, so that a run that was killed, or an
 ISPyB that was away, costs nothing. As in `publish`, the ledger records the intention, ISPyB is written, and the ledger
-records that it is done; who finds our own numbers there only records it.
+records that it is done; who finds our own numbers there only records it. What is not there yet, or what ISPyB refuses,
+costs no other, and the next runs try it, for `TRY_AGAIN`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
 from functools import partial
 
 import sqlalchemy as sa
@@ -24,25 +24,27 @@ from ..imager.ispyb.auto_scores import Four, class_ids, classes_of, is_same, rea
 from ..imager.ispyb.connection import Ispyb
 from ..imager.ispyb.finding import find_images
 from ..ledger.database import now
-from ..ledger.ispyb_publications import MISSING, WITHOUT, IspybPublication, Waiting
+from ..ledger.ispyb_publications import MISSING, REFUSED, WITHOUT, IspybPublication, Waiting
 from ..ledger.shapes import ScoredImage
 from ..ledger.store import Ledger
 from ..storage.engines import chunks
+from .refused_rows import TRY_AGAIN, write_rows
 
 STEP = "set_autoscore"
 
 _BATCH = 500
-_TRY_AGAIN = timedelta(days=14)
-"""How long to look for an image that is not in ISPyB yet."""
+_MOST_REFUSED = 200
+"""Publications of a batch that ISPyB may refuse; if there are more, it is not their fault, and the step stops."""
 _SHOWN = 20
 
 
 @dataclass(slots=True)
 class PublishedInIspyb:
-    """What a run wrote into ISPyB: scores by action (insert, replace, same, missing, without), and what is missing."""
+    """What a run wrote into ISPyB: scores by action (as `IspybPublication` has), and what is missing or refused."""
 
     actions: Counter[str] = field(default_factory=Counter)
     missing: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
 
     def lines(self) -> Iterator[str]:
         """Format it as text."""
@@ -50,9 +52,10 @@ class PublishedInIspyb:
         yield "ISPyB: " + (
             ", ".join(f"{number} {words.get(action, action)}" for action, number in self.actions.items()) or "no scores"
         )
-        yield from (f"missing  {line}" for line in self.missing[:_SHOWN])
-        if len(self.missing) > _SHOWN:
-            yield f"missing  … and {len(self.missing) - _SHOWN} more"
+        for what, lines in ((MISSING, self.missing), (REFUSED, self.refused)):
+            yield from (f"{what}  {line}" for line in lines[:_SHOWN])
+            if len(lines) > _SHOWN:
+                yield f"{what}  … and {len(lines) - _SHOWN} more"
 
 
 @dataclass(slots=True)
@@ -75,18 +78,33 @@ def publish_ispyb(config: Config, ledger: Ledger, dry_run: bool = False) -> Publ
         If it is not available. What was written is recorded, and the next run goes on from there.
     """
     settings, done, last = config.publish.ispyb, PublishedInIspyb(), 0
-    since = now() - _TRY_AGAIN
+    since = now() - TRY_AGAIN
     with open_ispyb(config) as ispyb:
         while batch := ledger.ispyb.waiting(settings.schema, since, last, _BATCH):
             last = batch[-1].publication_id
-            rows = ispyb.transact(partial(_write, config, ledger, batch, dry_run))
-            if not dry_run:
-                ledger.ispyb.set_done(rows)
-            done.actions.update(row.action for row in rows)
-            done.missing += [row.why for row in rows if row.action == MISSING]
-    for line in done.missing[:_SHOWN]:
+            for was_refused, most in ((False, _MOST_REFUSED), (True, None)):
+                part = [each for each in batch if each.was_refused is was_refused]
+                refused = write_rows(part, partial(_write, config, ledger, ispyb, done, dry_run), most)
+                _keep_refused(config, ledger, refused, done)
+    for line in (*done.missing[:_SHOWN], *done.refused[:_SHOWN]):
         log.info("%s: %s", STEP, line)
     return done
+
+
+def _keep_refused(
+    config: Config, ledger: Ledger, refused: Sequence[tuple[Waiting, str]], done: PublishedInIspyb
+) -> None:
+    """Record what ISPyB refuses, so that it is tried again."""
+    schema, rows = config.publish.ispyb.schema, list[IspybPublication]()
+    scores = {score.score_id: score for score in ledger.scores.by_id([each.score_id for each, _ in refused])}
+    for each, why in refused:
+        score = scores[each.score_id]
+        line = f"plate {score.barcode} inspection {score.inspection} {score.well}: {why}"
+        rows.append(IspybPublication(each.publication_id, schema, None, REFUSED, {}, {}, line))
+    ledger.ispyb.intend(rows)
+    ledger.ispyb.set_done(rows)
+    done.actions.update(row.action for row in rows)
+    done.refused += [row.why for row in rows]
 
 
 def open_ispyb(config: Config) -> Ispyb:
@@ -96,6 +114,17 @@ def open_ispyb(config: Config) -> Ispyb:
 
 
 def _write(
+    config: Config, ledger: Ledger, ispyb: Ispyb, done: PublishedInIspyb, dry_run: bool, batch: Sequence[Waiting]
+) -> None:
+    """Write a batch, and record that it is done."""
+    rows = ispyb.transact(partial(_write_in, config, ledger, batch, dry_run))
+    if not dry_run:
+        ledger.ispyb.set_done(rows)
+    done.actions.update(row.action for row in rows)
+    done.missing += [row.why for row in rows if row.action == MISSING]
+
+
+def _write_in(
     config: Config, ledger: Ledger, batch: Sequence[Waiting], dry_run: bool, connection: sa.Connection
 ) -> list[IspybPublication]:
     """Write a batch in one transaction, which may be begun again."""

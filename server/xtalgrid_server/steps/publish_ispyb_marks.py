@@ -10,7 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 
 import msgspec
@@ -37,10 +37,9 @@ from ..ledger.marks import Mark
 from ..ledger.store import Ledger
 from ..storage.engines import chunks, is_gone, short_reason
 from .publish_ispyb import STEP, open_ispyb
+from .refused_rows import TRY_AGAIN
 
 _BATCH = 500
-_TRY_AGAIN = timedelta(days=14)
-"""How long to try what is not in ISPyB yet, or what it refuses."""
 _SHOWN = 20
 _WORDS = {INSERT: "written", MISSING: "not in ISPyB by their file", REMOVED: "removed"}
 
@@ -78,7 +77,7 @@ def publish_marks(config: Config, ledger: Ledger, dry_run: bool = False) -> Mark
     ImagerError
         If ISPyB is not available. What was done is recorded, and the next run goes on from there.
     """
-    done, last, since = MarksInIspyb(f"{ALL}-{now():%Y%m%dT%H%M%SZ}"), 0, now() - _TRY_AGAIN
+    done, last, since = MarksInIspyb(f"{ALL}-{now():%Y%m%dT%H%M%SZ}"), 0, now() - TRY_AGAIN
     with open_ispyb(config) as ispyb:
         while image_ids := ledger.ispyb_marks.image_ids(last, _BATCH):
             last = image_ids[-1]

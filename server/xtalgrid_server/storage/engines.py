@@ -304,6 +304,20 @@ def is_gone(error: BaseException | None) -> bool:
     return isinstance(error, sa.exc.OperationalError) and "connection" in words and not is_refusal
 
 
+_REFUSED_MYSQL = (1364, 1366, 1644, 3819, 4025)
+"""Values that don't fit, what a trigger signals, and constraints, which are no integrity errors of PyMySQL."""
+
+
+def is_refused_row(error: sa.exc.DBAPIError) -> bool:
+    """Return whether a database refuses a row for what it is: by a constraint, a type, or a trigger's own error."""
+    if isinstance(error, (sa.exc.IntegrityError, sa.exc.DataError)):
+        return True
+    if type(error.orig).__module__.startswith("pymysql"):
+        return error.orig is not None and error.orig.args[:1] in [(code,) for code in _REFUSED_MYSQL]
+    state = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
+    return state == "P0001" or re.match(r"\s*ORA-20\d{3}\b", str(error.orig)) is not None
+
+
 def patiently(work: Callable[[], T], patience_s: float, what: str) -> T:
     """Call `work`; while the database is unavailable, retry with growing pauses, for at most `patience_s` seconds."""
 

@@ -17,6 +17,7 @@ from xtalgrid_server.domain.wells import Well
 from xtalgrid_server.imager.ispyb import tables as t
 from xtalgrid_server.imager.source import image_path
 from xtalgrid_server.ledger.ispyb_publications import IspybPublications
+from xtalgrid_server.steps import publish_ispyb
 from xtalgrid_server.steps.undo import undo
 
 FOUR = {"crystal": BOTH[0], "precipitant": BOTH[1], "other": BOTH[2], "clear": BOTH[3]}
@@ -203,6 +204,74 @@ def test_killed_when_a_missing_image_has_come_it_is_written_by_the_next_run(lab,
     assert lab.four(image) == {}
     assert system.publish().ispyb.actions == {"insert": 1}
     assert lab.four(image) == FOUR
+
+
+@pytest.fixture
+def refuse(lab):
+    """``refuse(image)``: ISPyB takes no scores of an image from now on; ``refuse()``: it takes all."""
+
+    def change(image=None):
+        with lab.writing() as connection:
+            connection.exec_driver_sql("DROP TRIGGER IF EXISTS closed")
+            if image is not None:
+                connection.exec_driver_sql(
+                    f"CREATE TRIGGER closed BEFORE INSERT ON {t.auto_scores.name} FOR EACH ROW "
+                    f"IF NEW.blSampleImageId = {image} THEN "
+                    "SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'the visit is closed'; END IF"
+                )
+
+    yield change
+    change()
+
+
+def test_a_row_that_ispyb_refuses_costs_no_other_and_is_written_when_it_takes_it(lab, system, plate, refuse):
+    first, second = plate
+    lab.put(first, MARCO)
+    refuse(first)
+    run, done = publish(system)
+    assert done.actions == {"insert": 1, "refused": 1}
+    assert list(done.lines())[1:] == [
+        "refused  plate CI022987 inspection 3 A1a: (1644, 'the visit is closed')",
+    ]
+    assert (lab.four(first), lab.four(second)) == (MARCO, FOUR)
+    assert system.publish().ispyb.actions == {"refused": 1}, "it is tried again"
+    refuse()
+    assert system.publish().ispyb.actions == {"replace": 1}
+    assert lab.four(first) == FOUR
+    assert system.publish().ispyb.actions == {}
+    system.undo(run, "ann")
+    assert (lab.four(first), lab.four(second)) == (MARCO, {})
+
+
+def test_a_row_that_breaks_a_constraint_costs_no_other_and_is_given_up_after_two_weeks(lab, system, plate, monkeypatch):
+    first, second = plate
+    with lab.writing() as connection:
+        connection.exec_driver_sql(
+            f"ALTER TABLE {t.auto_scores.name} ADD CONSTRAINT closed CHECK (blSampleImageId <> {first})"
+        )
+    try:
+        _, done = publish(system)
+        assert done.actions == {"insert": 1, "refused": 1}
+        assert lab.four(second) == FOUR
+        monkeypatch.setattr(publish_ispyb, "TRY_AGAIN", timedelta(seconds=-5))
+        assert system.publish().ispyb.actions == {}
+    finally:
+        with lab.writing() as connection:
+            connection.exec_driver_sql(f"ALTER TABLE {t.auto_scores.name} DROP CONSTRAINT closed")
+
+
+def test_an_ispyb_that_refuses_too_much_stops_the_step_but_not_for_what_it_refused_before(
+    lab, system, plate, refuse, monkeypatch
+):
+    first, _ = plate
+    monkeypatch.setattr(publish_ispyb, "_MOST_REFUSED", 0)
+    refuse(first)
+    with pytest.raises(ImagerError, match="the visit is closed"):
+        publish(system)
+    monkeypatch.setattr(publish_ispyb, "_MOST_REFUSED", 1)
+    assert system.publish().ispyb.actions == {"insert": 1, "refused": 1}
+    monkeypatch.setattr(publish_ispyb, "_MOST_REFUSED", 0)
+    assert system.publish().ispyb.actions == {"refused": 1}
 
 
 def test_instead_of_the_score_table(lab, system, plate, score_table, config):

@@ -1,0 +1,53 @@
+"""Write rows into another program's table so that one that it refuses, by a foreign key or a rule, costs no other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import TypeVar
+
+import sqlalchemy as sa
+
+from xtalgrid_core.errors import ImagerError
+
+from ..storage.engines import chunks, is_refused_row, short_reason
+
+Row = TypeVar("Row")
+
+TRY_AGAIN = timedelta(days=14)
+"""How long a row is tried that a table refuses."""
+
+_BATCH = 500
+
+
+def write_rows(rows: Sequence[Row], write: Callable[[Sequence[Row]], None], most: int | None) -> list[tuple[Row, str]]:
+    """Write rows in batches, in halves where a row is refused, and return those that are, with the database's reason.
+
+    Parameters
+    ----------
+    write
+        Writes a batch in one transaction.
+    most
+        How many rows may be refused; if there are more, it is not the rows' fault. None: all of them.
+
+    Raises
+    ------
+    ImagerError
+        If `write` raises it for another reason, or more rows are refused.
+    """
+    refused: list[tuple[Row, str]] = []
+    todo = list(reversed(list(chunks(rows, _BATCH))))
+    while todo:
+        batch = todo.pop()
+        try:
+            write(batch)
+        except ImagerError as error:
+            cause = error.__cause__
+            if not isinstance(cause, sa.exc.DBAPIError) or not is_refused_row(cause) or len(refused) == most:
+                raise
+            if len(batch) > 1:
+                half = len(batch) // 2
+                todo += [batch[half:], batch[:half]]
+            else:
+                refused.append((batch[0], short_reason(cause)))
+    return refused
