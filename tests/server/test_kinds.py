@@ -130,6 +130,19 @@ def test_no_id_date_or_bytes_stop_the_others(tmp_path, sql):
     assert ids - {2} == {1, 3}
 
 
+@pytest.mark.parametrize("highest", [2**62, 2**63 - 1])
+def test_the_highest_id_is_the_highest_that_is_read(tmp_path, highest):
+    """Otherwise the next run takes the imager database for one that was restored."""
+    database = vendors(tmp_path, [_GOOD] * 2)
+    with sqlite3.connect(tmp_path / "ct.db") as connection:
+        for table in ("i_inspections", "i_images"):
+            connection.execute(f"update {table} set inspectid = ? where inspectid = 2", (highest,))
+    connection.close()
+    entered = [image.inspect_id for group in database.entered_after(0) for image in group]
+    assert (entered, database.last_id()) == ([1, highest], highest)
+    database.close()
+
+
 # ---- clocks ----------------------------------------------------------------------------------------------------
 
 ZONES = ["UTC", "Europe/Zurich", "America/St_Johns", "Australia/Lord_Howe", "Asia/Kathmandu", "Pacific/Kiritimati"]

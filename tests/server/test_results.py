@@ -2,15 +2,19 @@
 
 import json
 import math
+from pathlib import Path
 
 import msgspec
 import pytest
+from click.testing import CliRunner
 
 from tests.conftest import CHOP_BY_CHOP
 from xtalgrid_core import wire
 from xtalgrid_core.combination import Combination
 from xtalgrid_core.errors import FailureReason, ResultError
 from xtalgrid_core.outcomes import Outcome
+from xtalgrid_server.cli.main import main
+from xtalgrid_server.steps.account import account
 from xtalgrid_server.steps.assimilate.agree import image_disagreement
 from xtalgrid_server.steps.assimilate.assimilate import validate
 
@@ -217,6 +221,23 @@ def test_other_data_are_rejected(manifest, data):
 def test_too_large_is_refused_unread(manifest):
     with pytest.raises(ResultError, match="bytes; at most"):
         validate(b" " * (wire.MAX_RESULT_BYTES + 1), manifest)
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs a file that fails to be read")
+def test_a_result_that_cannot_be_read_is_counted_and_its_images_wait(system, tmp_path):
+    draw_well(tmp_path / "new" / rigaku_name(1))
+    system.import_folder(tmp_path / "new")
+    system.create_work()
+    (name,) = system.grid.waiting()
+    result = system.config.spool / "units" / name / "result.json"
+    result.symlink_to("/proc/self/mem")
+    done = system.assimilate()
+    assert (done.unread, done.accepted, done.refused) == (1, 0, 0)
+    counted = account(system.config, system.ledger, system.imager)
+    assert (counted.there, counted.waiting, counted.scored) == (1, 1, 0)
+    (tmp_path / "xtalgrid.toml").write_text(f'home = "{system.config.home}"\n')
+    command = CliRunner().invoke(main, ["--config", str(tmp_path / "xtalgrid.toml"), "assimilate"])
+    assert "1 results could not be read and wait" in command.output
 
 
 def test_a_refused_result_is_quarantined_and_the_unit_done_again_until_given_up(system, tmp_path):

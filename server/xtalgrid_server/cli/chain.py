@@ -61,7 +61,9 @@ def grid(config: Config, watch: bool) -> None:
 def assimilate_command(config: Config) -> None:
     """Validate returned results and write them to the ledger."""
     with System(config) as system:
-        system.assimilate()
+        done = system.assimilate()
+    if done.unread:
+        say(f"{done.unread} results could not be read and wait for the next run; the log names their units")
 
 
 @click.command("finalizer")

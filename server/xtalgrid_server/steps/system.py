@@ -206,6 +206,7 @@ class System:
             report.update(
                 accepted=done.accepted, refused=done.refused, failed_units=done.failed_units, scores=done.scores
             )
+            report.update({"unread": done.unread} if done.unread else {})
         return done
 
     def finalize(self, frames: str | None = None, *, shadow: bool = False) -> Finalized:

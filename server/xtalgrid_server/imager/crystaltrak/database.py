@@ -34,7 +34,8 @@ _PAGE = 1000
 _WINDOW = timedelta(days=7)
 _BELOW_ALL = -2
 """Below all ids of inspections."""
-_ABOVE_ALL = 2**62
+_HIGHEST = 2**63 - 1
+"""The highest id that is used, as `rows` has it."""
 _ESCAPE = "\\"
 
 
@@ -202,8 +203,8 @@ class ImagerDatabase(Connections):
         """Return the highest id of an inspection, or None without any."""
         ids = self.tables.inspections.c.inspectid
         # A parameter would have the type of the column, which may be smaller.
-        above: sa.ColumnElement[int] = sa.literal_column(str(_ABOVE_ALL))
-        highest = sa.select(sa.func.max(ids)).where(ids < above)  # SQLite can hold texts, which are larger
+        limit: sa.ColumnElement[int] = sa.literal_column(str(_HIGHEST))
+        highest = sa.select(sa.func.max(ids)).where(ids <= limit)  # SQLite can hold texts, which are larger
         highest_id: int | None = self.read(lambda connection: connection.scalar(highest))
         return highest_id
 

@@ -25,10 +25,14 @@ STEP = "assimilate"
 
 @dataclass(slots=True)
 class Assimilated:
-    """What a run did: numbers of results accepted and refused, of units that failed, and of scores stored."""
+    """What a run did: numbers of results accepted and refused, of units that failed, and of scores stored.
+
+    `unread` is the number of results whose file could not be read; they wait, as do their images, for the next run.
+    """
 
     accepted: int = 0
     refused: int = 0
+    unread: int = 0
     failed_units: int = 0
     scores: int = 0
 
@@ -43,6 +47,7 @@ def assimilate(config: Config, ledger: Ledger, grid: Grid) -> Assimilated:
                 data = stream.read(wire.MAX_RESULT_BYTES + 1)
             _take(config, ledger, grid, unit, name, data, done)
         except OSError as error:
+            done.unread += 1
             log.warning("%s %s: cannot read the result: %s; the next run tries again", STEP, name, error)
     for refused in grid.refused():
         ledger.scores.refuse_result(ledger.units.named(refused.unit), refused.sha256, refused.reason)
