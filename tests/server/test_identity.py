@@ -11,12 +11,14 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from xtalgrid_core.wire import ImageEntry, Manifest, Options
-from xtalgrid_server.config import from_string
+from xtalgrid_server.cli.main import main
+from xtalgrid_server.config import from_string, load
 from xtalgrid_server.domain.images import ImageRow
 from xtalgrid_server.domain.wells import Well, parse_well
 from xtalgrid_server.imager.crystaltrak.database import ImagerDatabase
@@ -321,7 +323,31 @@ def test_a_plate_whose_images_contradict_its_format_is_said(system, tmp_path):
     system.import_folder(tmp_path / "in", recursive=True, names="rockimager")
     other = draw_well(tmp_path / "in" / rockimager(5, 49))
     imported = system.import_folder(tmp_path / "in", recursive=True, names="rockimager")
-    assert "well number 49 is not on plate 5, which has 48 wells" in imported.rejected[other]
+    assert "well number 49 is not on plate 5, which was imported with 48 wells" in imported.rejected[other]
+
+
+def test_what_to_do_about_a_wrong_format_works_as_it_is_said(tmp_path):
+    for well in (7, 48):
+        draw_well(tmp_path / "in" / rockimager(5, well), shade=well)
+    toml = tmp_path / "xtalgrid.toml"
+    toml.write_text(f'home = "{tmp_path / "home"}"\n[import]\nnames = "rockimager"\n')
+
+    def run(*home):
+        command = ("import-folder", "--recursive", str(tmp_path / "in"))
+        return CliRunner().invoke(main, ["--config", str(toml), *home, *command]).output
+
+    run()
+    draw_well(tmp_path / "in" / rockimager(5, 50), shade=50)
+    said = run()
+    line = re.search(r'write ("5" = \{.*?\}) under \[import.plates\], and import .*`xtalgrid --home NEW …`', said)
+    toml.write_text(f"{toml.read_text()}[import.plates]\n{line[1]}\n")
+    run("--home", str(tmp_path / "NEW"))
+    with System(load(toml, tmp_path / "NEW")) as system:
+        assert sorted(str(row.well) for row in system.imager.entered("5")) == ["A7a", "D12a", "E2a"]
+    with System(load(toml, None)) as system:
+        assert sorted(str(row.well) for row in system.imager.entered("5")) == ["B1a", "H6a"]
+    assert "import.plates says 96 wells" in run()
+    assert "`xtalgrid --home NEW …`" in run()
 
 
 def test_formats_by_barcode(tmp_path):

@@ -18,7 +18,7 @@ from ...config import Config
 from ...domain.failures import FailureLog
 from ...domain.images import ImageRow, file_time
 from ...domain.light import Light, LightRules, LightsSeen, light_in
-from ...domain.wells import Well, with_columns
+from ...domain.wells import Well, format_of, with_columns
 from ...storage.originals import open_original, original_status, trust
 from ...storage.permissions import outside
 from ..crystaltrak.database import ImagerDatabase
@@ -32,6 +32,12 @@ from .plates import PlateFolders, is_same_image
 from .seen import Copies, OtherFiles
 
 STEP = "import-folder"
+
+_IMPORT_ANEW = (
+    "import the plate's whole folder by the same command with another home (`xtalgrid --home NEW …`), because its "
+    "wells keep their names in this one"
+)
+"""What to do if wells were named by a wrong format."""
 
 
 @dataclass(slots=True)
@@ -271,14 +277,22 @@ class _Entering:
                 return None
             if plate and not columns and plate[:2] != known[:2]:
                 return (
-                    f"plate {barcode} was imported with {known}, but import.plates says {plate}; "
-                    "correct import.plates, or import the plate again into another --home"
+                    f"plate {barcode} was imported with {known}, but import.plates says {plate}; correct import.plates "
+                    f"if that is wrong. If it is right, {_IMPORT_ANEW}"
                 )
-            plate, well = plate or known, known.well(number, subwell)
+            well = known.well(number, subwell)
+            if not columns and not known.has(well):
+                rows, columns, _ = format_of(number)
+                line = f'"{barcode}" = {{ rows = {rows}, columns = {columns} }}'
+                change = "correct its format in import.plates" if plate else f"write {line} under [import.plates]"
+                return (
+                    f"well number {number} is not on plate {barcode}, which was imported with {known}. If that is "
+                    f"wrong, {change}, and {_IMPORT_ANEW}"
+                )
+            plate = plate or known
         if plate is None or plate.has(well):
             return well
-        number_or_name = f"number {named.place.number}" if isinstance(named.place, NumberedWell) else str(well)
-        return f"well {number_or_name} is not on plate {barcode}, which has {plate}; set its format in import.plates"
+        return f"well {well} is not on plate {barcode}, which has {plate}; correct its format in import.plates"
 
     def store(self, images: list[DatedImage], copy: bool) -> list[ImageRow]:
         """Make the files available under the image root; inspections get their numbers in the order of dates."""
