@@ -256,6 +256,48 @@ def test_folders_of_days_that_nothing_tells_are_kept_apart_and_said(system, tmp_
         for light in ("", "_UV")
     }
     assert f"inspection 2 is that of {tmp_path / 'share' / 'P1' / days[1]}" in imported.notes[0]
+    hint = f"; {days[1]} may be two dates: set import.dashed_dates"
+    assert imported.notes[0].endswith(hint) == days[0].startswith("01")
+
+
+@pytest.mark.parametrize(
+    ("order", "days", "dates"),
+    [
+        ("day first", ("13-02-2026", "01-03-2026"), [datetime(2026, 2, 13), datetime(2026, 3, 1)]),
+        ("month first", ("P1_02_13_2026", "P1_12_01_2026"), [datetime(2026, 2, 13), datetime(2026, 12, 1)]),
+        ("day first", ("5_13-2-2026 10-15", "6_1-3-2026 9-15"), [datetime(2026, 2, 13, 10, 15), datetime(2026, 3, 1)]),
+    ],
+)
+@pytest.mark.parametrize("names", ["{barcode}/{folder}/{well}", "any"])
+def test_dates_are_read_in_the_order_that_the_lab_says(tmp_path, order, days, dates, names):
+    for number, day in enumerate(days):
+        draw_well(tmp_path / "share" / "P1" / day / "A1.jpg", shade=40 * number)
+    with System(from_string(f'[import]\ndashed_dates = "{order}"\n', home=tmp_path / "home")) as system:
+        imported = system.import_folder(tmp_path / "share", recursive=True, names=names)
+    assert [row.inspected for row in imported.entered] == dates
+    if names != "any" or days[0] == "13-02-2026":
+        assert places(imported) == [("P1", 1, "A1a"), ("P1", 2, "A1a")]
+
+
+def test_a_date_in_the_pattern_is_read_in_the_order_that_the_lab_says(tmp_path):
+    file = draw_well(tmp_path / "share" / "P1_13-02-2026_A1.jpg")
+    with System(from_string("", home=tmp_path / "home")) as system:
+        imported = system.import_folder(tmp_path / "share", names="{barcode}_{date}_{well}")
+        assert imported.rejected[file] == "'13-02-2026' may be two dates; set import.dashed_dates"
+    with System(from_string('[import]\ndashed_dates = "day first"\n', home=tmp_path / "home")) as system:
+        imported = system.import_folder(tmp_path / "share", names="{barcode}_{date}_{well}")
+    assert [row.inspected for row in imported.entered] == [datetime(2026, 2, 13)]
+
+
+def test_inspections_from_before_the_setting_keep_their_numbers(tmp_path):
+    for number, day in enumerate(("01-03-2026", "13-02-2026")):
+        draw_well(tmp_path / "share" / "P1" / day / "A1.jpg", shade=40 * number)
+    entered = []
+    for toml in ("", '[import]\ndashed_dates = "day first"\n'):
+        with System(from_string(toml, home=tmp_path / "home")) as system:
+            system.import_folder(tmp_path / "share", recursive=True, names="{barcode}/{folder}/{well}")
+            entered.append([(row.inspect_id, row.inspection, row.image_name) for row in system.imager.entered("P1")])
+    assert entered[0] == entered[1]
 
 
 def test_folders_of_lights_are_one_inspection(system, tmp_path):

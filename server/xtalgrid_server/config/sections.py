@@ -309,6 +309,8 @@ class Import(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Formats of plates by barcode, with the wildcards * and ?: ``"MAXI*" = { rows = 8, columns = 6, drops = 1 }``."""
     plate_columns: Annotated[int, Meta(ge=0, le=99)] = 0
     """Columns of all other plates, where names give a well number; 0: inferred from each plate's highest number."""
+    dashed_dates: Literal["unread", "month first", "day first"] = "unread"
+    """How to read dates such as 01-02-2024 or 01_02_2024 in names of files and folders."""
     settle_s: Annotated[float, Meta(ge=0, le=600)] = 3.0
     """A file in a watched folder is complete once it has not changed for this long."""
     give_up_hours: Annotated[float, Meta(gt=0)] = 24.0

@@ -22,7 +22,7 @@ from ...domain.wells import Well, format_of, with_columns
 from ...storage.originals import open_original, original_status, trust
 from ...storage.permissions import outside
 from ..crystaltrak.database import ImagerDatabase
-from .dates import find_date
+from .dates import Order, find_date
 from .formats import PlateFormats
 from .inspections import DatedImage, Inspections
 from .listing import NOT_SCORED, SECOND_FORMAT, own_folders, walk
@@ -138,7 +138,7 @@ def import_folder(
     files = _one_for_each_stem(_to_score(files, convention, result), result)
     if fall_back and convention is not None and not any(convention.read(file.absolute()) for file in files):
         paths = [file.absolute() for file in files]
-        other = fitting_all(paths)
+        other = fitting_all(paths, config.import_.dashed_dates)
         result.fell_back = bool(files) and other is None
         if other is not None:
             result.notes.append(f"no name matches {names}, and all match {other.name}, which is used")
@@ -172,7 +172,7 @@ def convention_of(config: Config, names: str) -> Names | None:
     ConfigError
         If `names` is an invalid pattern.
     """
-    return None if names == ANY else compile_names(names)
+    return None if names == ANY else compile_names(names, config.import_.dashed_dates)
 
 
 def enter(
@@ -233,7 +233,8 @@ class _Entering:
         """Read the files' names."""
         convention = self._convention
         if convention is None:
-            return _number_wells(self._database, self._plates, {file: self._stored_name(file) for file in files})
+            stored, order = {file: self._stored_name(file) for file in files}, self._config.import_.dashed_dates
+            return _number_wells(self._database, self._plates, stored, order)
         read = [(file, convention.read(file.absolute())) for file in files]
         unread = [file for file, named in read if named is None]
         for file, why in zip(unread, differences([file.absolute() for file in unread], convention), strict=True):
@@ -379,7 +380,7 @@ def _stored_name(light: LightRules, convention: Names | None, file: Path) -> str
 
 
 def _number_wells(
-    database: ImagerDatabase, plates: PlateFolders, stored: Mapping[Path, str]
+    database: ImagerDatabase, plates: PlateFolders, stored: Mapping[Path, str], order: Order
 ) -> list[tuple[Path, NamedImage]]:
     """Assign each file to a well of its folder's plate, in order; files entered before keep their wells.
 
@@ -389,7 +390,7 @@ def _number_wells(
     wells: dict[str, dict[str, Well]] = {}
     taken: defaultdict[tuple[str, datetime | None], set[Well]] = defaultdict(set)
     for folder, group in itertools.groupby(stored, key=lambda path: path.parent):
-        barcode, date = plates.barcode(folder), find_date(folder.absolute().name)
+        barcode, date = plates.barcode(folder), find_date(folder.absolute().name, order)
         if barcode not in wells:
             entered = database.entered(barcode)
             wells[barcode] = {row.image_name: row.well for row in entered}

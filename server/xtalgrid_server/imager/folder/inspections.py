@@ -21,7 +21,7 @@ from ...config import Config
 from ...domain.log import log
 from ...domain.wells import Well
 from ..crystaltrak.database import ImagerDatabase
-from .dates import without_dates
+from .dates import Order, unread_date, without_dates
 from .plates import is_same_image
 
 _BY_DATE = "date"
@@ -91,6 +91,7 @@ class Inspections:
 
     def __init__(self, config: Config, database: ImagerDatabase) -> None:
         self._config, self._database = config, database
+        self._order = config.import_.dashed_dates
         self._table = sa.Table(
             "xtalgrid_inspections",
             sa.MetaData(),
@@ -110,9 +111,14 @@ class Inspections:
         """Return the number of an image's inspection; `save` records those that are new."""
         plate = self._plate(image.barcode)
         for known in plate.inspections:
-            if known.known_by == _BY_EARLIER_VERSIONS and self._has(known, image, plate):
+            is_read_anew = known.known_by == _UNDATED and _known_by(image) == _BY_DATE  # with other settings
+            if (is_read_anew or known.known_by == _BY_EARLIER_VERSIONS) and self._has(known, image, plate):
                 return known.number
-        fitting = [known for known in plate.inspections if _may_be(known, image, self._same_light(known, image, plate))]
+        fitting = [
+            known
+            for known in plate.inspections
+            if _may_be(known, image, self._same_light(known, image, plate), self._order)
+        ]
         folders = image.name.removesuffix(readable(image.file.name))
 
         def distance(known: _Known) -> tuple[timedelta, bool]:
@@ -172,10 +178,12 @@ class Inspections:
         elif image.date is not None and number != wanted:
             self.notes.append(f"plate {image.barcode}: inspection {number} is that of {_day(image.date)}")
         elif number != wanted:
+            unread = unread_date(str(image.file)) if self._order == "unread" else ""
             self.notes.append(
                 f"plate {image.barcode}: inspection {number} is that of {image.file.parent}, because another folder "
                 "has images of the same drops; if that is wrong, let import.names read {inspection} or {date}, or name "
                 "those in other light in imager.light"
+                + (f"; {unread} may be two dates: set import.dashed_dates" if unread else "")
             )
         known = _Known(_known_by(image), number, image.date, image.date)
         plate.inspections.append(known)
@@ -193,7 +201,7 @@ class Inspections:
         self._changed.clear()
 
 
-def _may_be(known: _Known, image: DatedImage, names: set[str]) -> bool:
+def _may_be(known: _Known, image: DatedImage, names: set[str], order: Order) -> bool:
     """Tell whether an image belongs to an inspection, which has images of these names of the same drop."""
     number = 1 if image.inspection is None else image.inspection
     is_earlier = known.known_by == _BY_EARLIER_VERSIONS
@@ -203,7 +211,7 @@ def _may_be(known: _Known, image: DatedImage, names: set[str]) -> bool:
         return image.name in names or not any(_is_elsewhere(name, image) for name in names)
     if image.date is None or known.first is None or known.last is None:
         return True
-    is_again = any(_kind(other) == _kind(image.name) for other in names - {image.name})
+    is_again = any(_kind(other, order) == _kind(image.name, order) for other in names - {image.name})
     span = max(known.last, image.date) - min(known.first, image.date)
     if image.inspection is not None:
         past_midnight = span == _DAY and _is_day(known.first) and _is_day(image.date)
@@ -225,9 +233,9 @@ def _known_by(image: DatedImage) -> str:
     return _UNDATED if image.date is None else _BY_DATE
 
 
-def _kind(name: str) -> str:
+def _kind(name: str, order: Order) -> str:
     """Return what is left of an image's name without its date, time and counters."""
-    return re.sub(r"\d{6,}", "", without_dates(name))
+    return re.sub(r"\d{6,}", "", without_dates(name, order))
 
 
 def _is_day(date: datetime) -> bool:

@@ -14,7 +14,7 @@ from xtalgrid_core.wells import row_number
 
 from ...domain.wells import Well, parse_well
 from .conventions import CONVENTIONS
-from .dates import find_date, parse_date
+from .dates import Order, find_date, parse_date
 
 ANY = "any"
 GROUPS = ("barcode", "inspection", "row", "column", "well", "subwell", "date")
@@ -30,7 +30,8 @@ _FIELDS = {
     "well": r"[A-Za-z]{1,2}\d{1,2}[a-z]?|\d{1,4}",
     "subwell": r"\d{1,2}|[A-Za-z]",
     "date": r"\d{4}[-_.]?\d{1,2}[-_.]?\d{1,2}[^/]*?|\d{6}|\d{1,2}\.\d{1,2}\.\d{4}[^/]*?"
-    r"|\d{1,2}[-_. ]?[A-Z][a-z]+[-_. ]*\d{4}[^/]*?|[A-Z][a-z]+[-_. ]\d{1,2}[-_. ,]+\d{4}[^/]*?",
+    r"|\d{1,2}[-_. ]?[A-Z][a-z]+[-_. ]*\d{4}[^/]*?|[A-Z][a-z]+[-_. ]\d{1,2}[-_. ,]+\d{4}[^/]*?"
+    r"|\d{1,2}[-_ ]\d{1,2}[-_ ](?:19|20)\d\d[^/]*?",
 }
 """What a group holds if a pattern gives only its name, as ``{barcode}``."""
 
@@ -110,11 +111,14 @@ class Names:
         The first that fits is taken.
     others
         Pattern of files that are not to be scored; None for no such files.
+    order
+        How dates such as 01-02-2024 are read.
     """
 
     name: str
     patterns: tuple[Pattern, ...]
     others: Pattern | None = None
+    order: Order = "unread"
 
     def read(self, path: Path) -> NamedImage | None:
         """Read an absolute path; None if it matches no pattern, or what it says is impossible."""
@@ -122,7 +126,7 @@ class Names:
             found = pattern.match(path)
             if found is not None:
                 try:
-                    return _read(path, *found, pattern.columns)
+                    return _read(path, *found, pattern.columns, self.order)
                 except ValueError:
                     continue
         return None
@@ -133,7 +137,7 @@ class Names:
             found = pattern.match(path)
             if found is not None:
                 try:
-                    _read(path, *found, pattern.columns)
+                    _read(path, *found, pattern.columns, self.order)
                 except ValueError as error:
                     return str(error)
         return None
@@ -148,7 +152,7 @@ class Names:
         return "_".join((*folders_above(path, max((match[1] for match in found if match), default=0)), path.name))
 
 
-def compile_names(names: str) -> Names:
+def compile_names(names: str, order: Order = "unread") -> Names:
     """Compile a naming convention.
 
     Parameters
@@ -156,6 +160,8 @@ def compile_names(names: str) -> Names:
     names
         One of `CONVENTIONS`, a regular expression with named groups (`GROUPS`), or a name with fields such as
         ``{barcode}/{folder}/{row}{column}``.
+    order
+        How to read dates such as 01-02-2024.
 
     Raises
     ------
@@ -166,7 +172,9 @@ def compile_names(names: str) -> Names:
         convention = CONVENTIONS[names]
         flags = re.IGNORECASE if convention.ignores_case else re.NOFLAG
         patterns = tuple(Pattern(re.compile(pattern, flags), columns) for pattern, columns in convention.patterns)
-        return Names(names, patterns, Pattern(re.compile(convention.others, flags)) if convention.others else None)
+        return Names(
+            names, patterns, Pattern(re.compile(convention.others, flags)) if convention.others else None, order
+        )
     try:
         pattern = re.compile(_as_regex(names))
     except re.error as error:
@@ -185,7 +193,7 @@ def compile_names(names: str) -> Names:
             + (f"; did you mean {near[0]}?" if near else "")
             + f". Or use {', '.join(CONVENTIONS)}, or {ANY!r}, which makes each file a well, in the order of names"
         )
-    return Names(names, (Pattern(pattern, takes_suffix=True),))
+    return Names(names, (Pattern(pattern, takes_suffix=True),), order=order)
 
 
 def folders_above(path: Path, number: int) -> tuple[str, ...]:
@@ -224,7 +232,7 @@ def _from_fields(names: str) -> str:
     return regex
 
 
-def _read(path: Path, match: re.Match[str], folders: int, columns: int) -> NamedImage:
+def _read(path: Path, match: re.Match[str], folders: int, columns: int, order: Order) -> NamedImage:
     """Return what a match says.
 
     Raises
@@ -237,9 +245,9 @@ def _read(path: Path, match: re.Match[str], folders: int, columns: int) -> Named
     inspection = int(groups["inspection"]) if "inspection" in groups else None
     date, is_own = None, False
     if "date" in groups:
-        date, is_own = parse_date(groups["date"]), match.start("date") > match.string.rfind("/")
+        date, is_own = parse_date(groups["date"], order), match.start("date") > match.string.rfind("/")
     elif inspection is None:
-        date, is_own = _date_around(path, barcode)
+        date, is_own = _date_around(path, barcode, order)
     has_time = date is not None and date != date.replace(hour=0, minute=0, second=0)
     return NamedImage(
         barcode=barcode,
@@ -289,11 +297,11 @@ def _index(what: str, text: str) -> int:
     return number
 
 
-def _date_around(path: Path, barcode: str) -> tuple[datetime | None, bool]:
+def _date_around(path: Path, barcode: str, order: Order) -> tuple[datetime | None, bool]:
     """Return the date in a file's name or in its nearest folder with one, and whether it is in the file's name."""
     folders = folders_above(path, min(_FOLDERS_WITH_DATES, len(path.parts) - 1))
     for above, text in enumerate((path.stem, *reversed(folders))):
-        rest = text.replace(barcode, " ") if barcode and find_date(barcode) else text
-        if (date := find_date(rest)) is not None:
+        rest = text.replace(barcode, " ") if barcode and find_date(barcode, order) else text
+        if (date := find_date(rest, order)) is not None:
             return date, above == 0
     return None, False

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .conventions import CONVENTIONS
+from .dates import Order
 from .names import Names, Pattern, compile_names, folders_above
 
 _SAMPLE = 500
@@ -27,9 +28,9 @@ def differences(files: Sequence[Path], names: Names) -> list[str]:
     return [names.why_not(file) or why for why in [_summary(files, names)] for file in files] if files else []
 
 
-def fitting_all(files: Sequence[Path]) -> Names | None:
+def fitting_all(files: Sequence[Path], order: Order) -> Names | None:
     """Return the first convention that each of these files (absolute paths) fits; None if there is none."""
-    conventions = (compile_names(name) for name in CONVENTIONS)
+    conventions = (compile_names(name, order) for name in CONVENTIONS)
     scored = ((names, [file for file in files if not names.passes_over(file)]) for names in conventions)
     return next((names for names, rest in scored if rest and all(names.read(file) for file in rest)), None)
 

@@ -16,7 +16,7 @@ from xtalgrid_core.files import readable
 from ...config import Config
 from ...domain.log import log
 from ..crystaltrak.database import ImagerDatabase
-from .dates import find_date, without_dates
+from .dates import Order, find_date, without_dates
 
 _LONGEST = 30
 """Bytes of a barcode."""
@@ -55,7 +55,7 @@ class PlateFolders:
         if readable(str(folder)) in self._barcodes:  # as a version that did not read dates took it
             return folder
         folder = (folder, *folder.parents)[above]
-        while _is_date(folder.name) and self._root in folder.parent.parents:
+        while _is_date(folder.name, self._config.import_.dashed_dates) and self._root in folder.parent.parents:
             folder = folder.parent
         return folder
 
@@ -87,8 +87,8 @@ class PlateFolders:
         return not images or any(is_same_image(own, file) for own, file in pairs)
 
 
-def _is_date(name: str) -> bool:
-    return find_date(name) is not None and not without_dates(name)
+def _is_date(name: str, order: Order) -> bool:
+    return find_date(name, order) is not None and not without_dates(name, order)
 
 
 def barcode_of(name: str) -> str:
