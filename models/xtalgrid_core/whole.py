@@ -43,7 +43,7 @@ _LOST = 150
 _SAME = 0.2
 """Difference of the levels of two units whose brightness is the same, but for rounding."""
 _ZEROS_IN_JPEG = "zeros replace a part of the JPEG"
-_UNCOMPRESSED, _DEFLATE, _SEPARATE, _FLOAT = 1, (8, 32946), 2, 3
+_UNCOMPRESSED, _DEFLATE, _SEPARATE, _FLOAT, _INKS = 1, (8, 32946), 2, 3, 5
 """Values of a TIFF's tags."""
 _SAMPLE_TYPES = {("u", 8), ("u", 16), ("u", 32), ("f", 32), ("f", 64)}
 
@@ -357,7 +357,8 @@ def _missing_in_tiff(stream: IO[bytes], size: int) -> str | None:
     else:
         try:
             is_damaged = any(
-                _zeros_in_rows(plane) or _zeros_in_tiles(plane, page.length) for plane in page.planes(parts)
+                _zeros_in_rows(page.pixels(plane), page.has_inks) or _zeros_in_tiles(plane, page.length)
+                for plane in page.planes(parts)
             )
         except ValueError:  # its tags don't fit its parts, which decoding will tell
             is_damaged = False
@@ -371,6 +372,8 @@ class _Page:
     ----------
     compression
         Its tag's value.
+    has_inks
+        Whether zeros are white, as in CMYK.
     length
         Samples of a row of a strip or a tile.
     parts
@@ -385,6 +388,7 @@ class _Page:
         stream.seek(tags.next)
         tags.load(stream)
         self.compression = tags.get(259, _UNCOMPRESSED)
+        self.has_inks = tags.get(262) == _INKS
         self._width, self._height = int(tags[256]), int(tags[257])
         self._is_tiled = 322 in tags
         rows = min(int(tags.get(278, self._height)), self._height)
@@ -428,6 +432,16 @@ class _Page:
             else:
                 yield rows
 
+    def pixels(self, plane: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return the largest sample of each pixel, ``(rows, pixels)``, where a plane has alpha or black beside colours.
+
+        Alpha and black may be zero in all of a picture.
+        """
+        if self._samples < 4 or plane.shape[1] % self._samples:
+            return plane
+        pixels: npt.NDArray[Any] = plane.reshape(len(plane), -1, self._samples).max(axis=2)
+        return pixels
+
 
 def _is_inflated(part: bytes) -> bool:
     """Tell whether a part compressed by Deflate, which has a checksum, is right."""
@@ -442,11 +456,13 @@ def _read(stream: IO[bytes], offset: int, count: int) -> bytes:
     return stream.read(count)
 
 
-def _zeros_in_rows(rows: npt.NDArray[Any]) -> bool:
+def _zeros_in_rows(rows: npt.NDArray[Any], has_inks: bool = False) -> bool:
     """Tell whether zeros replace a part of uncompressed rows, ``(rows, samples)``.
 
     Black surfaces are zeros too, so a run of zeros must end in a row in a way that no picture does: on one side only,
     beside bright pixels; or take a tenth of the rows at once, with no such border on the other side of the picture.
+    Of inks, zeros are white, which has margins of any size: there, a run must end within a row, and the row beyond that
+    must have no such end.
     """
     dark = _dark(rows)
     is_shown: npt.NDArray[np.bool_] = np.any(rows != 0, axis=1)
@@ -456,7 +472,14 @@ def _zeros_in_rows(rows: npt.NDArray[Any]) -> bool:
         if end - first < 2 or (end - first) * rows.shape[1] * rows.itemsize < _TAIL:
             continue
         above, below = rows[first - 1] if first else None, rows[end] if end < len(rows) else None
+        if has_inks:
+            before, after = rows[max(first - 2, 0), -1], rows[min(end + 1, len(rows) - 1), 0]
+            above, below = above if np.any(before) else None, below if np.any(after) else None
         is_cut = (above is not None and _is_cut(above, dark)) or (below is not None and _is_cut(below[::-1], dark))
+        if has_inks:
+            if is_cut:
+                return True
+            continue
         is_bottom, is_top = end == len(rows), first == 0
         is_border = (is_bottom and opposite[0] * 2 >= end - first) or (is_top and opposite[1] * 2 >= end)
         is_abrupt = all(row is None or (row > dark).mean() > 0.9 for row in (above, below))

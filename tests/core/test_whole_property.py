@@ -146,3 +146,41 @@ def test_a_tiff_that_we_cannot_read_is_whole_all_the_same(pixels):
     stream = io.BytesIO()
     tifffile.imwrite(stream, pixels, photometric="minisblack")
     assert is_whole(stream.getvalue())
+
+
+def layers(mode: str, pixels: np.ndarray) -> np.ndarray:
+    """The pixels as inks, without black, or with an alpha that an imager left at 0."""
+    if mode == "CMYK":
+        return np.asarray(Image.fromarray(pixels).convert("CMYK"))
+    return np.dstack([pixels, np.zeros_like(pixels[:, :, 0])])
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "RGBA"])
+@pytest.mark.parametrize(("first", "last"), [(0.3, 0.6), (0.5, 1), (0.9, 1)])
+def test_zeros_in_a_tiff_with_an_empty_layer(mode, first, last):
+    picture = layers(mode, np.clip(WELL, 1, 250))
+    stream = io.BytesIO()
+    Image.fromarray(picture, mode).save(stream, "TIFF")
+    data = stream.getvalue()
+    begin = data.index(picture.tobytes()[:64])
+    first, last = begin + int(first * picture.size) + 101, begin + int(last * picture.size)
+    assert is_whole(data)
+    assert not is_whole(data[:first] + bytes(last - first) + data[last:])
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "RGBA"])
+@pytest.mark.parametrize("colour", [0, 255])
+def test_a_round_window_in_a_tiff_with_an_empty_layer_is_no_damage(mode, colour):
+    stream = io.BytesIO()
+    Image.fromarray(layers(mode, masked(colour)), mode).save(stream, "TIFF")
+    assert is_whole(stream.getvalue())
+
+
+@pytest.mark.parametrize("rows", [slice(0, 150), slice(60, 180), slice(90, 240)])
+@pytest.mark.parametrize("columns", [slice(0, 320), slice(0, 200), slice(100, 320)])
+def test_a_picture_on_white_paper_is_no_damage(rows, columns):
+    page = np.full((240, 320, 3), 255, np.uint8)
+    page[rows, columns] = np.clip(WELL, 1, 250)[rows, columns]
+    stream = io.BytesIO()
+    Image.fromarray(layers("CMYK", page), "CMYK").save(stream, "TIFF")
+    assert is_whole(stream.getvalue())
