@@ -178,7 +178,7 @@ class Inspections:
         elif image.date is not None and number != wanted:
             self.notes.append(f"plate {image.barcode}: inspection {number} is that of {_day(image.date)}")
         elif number != wanted:
-            unread = unread_date(str(image.file)) if self._order == "unread" else ""
+            unread = unread_date("/".join(image.file.parts[-4:])) if self._order == "unread" else ""
             self.notes.append(
                 f"plate {image.barcode}: inspection {number} is that of {image.file.parent}, because another folder "
                 "has images of the same drops; if that is wrong, let import.names read {inspection} or {date}, or name "
