@@ -22,7 +22,7 @@ from typing import IO, Any
 import msgspec
 
 from xtalgrid_core.errors import ConfigError, ImageError
-from xtalgrid_core.files import replacing
+from xtalgrid_core.files import STANDARD_OUTPUT, replacing
 from xtalgrid_core.images import read_image
 
 from ..config import Config
@@ -302,6 +302,8 @@ def export_runs(config: Config, imager: ImagerDatabase, ledger: Ledger, out: Pat
     """
     written = {}
     runs = list(_runs(config, imager, ledger, chosen))
+    if len(runs) > 1 and out == STANDARD_OUTPUT:
+        raise ConfigError(f"-: the drops of this plate are {len(runs)} files; give a name, such as run.xtal")
     for letter, write in runs:
         file = out if len(runs) == 1 else out.with_name(f"{out.stem}_{letter}{out.suffix}")
         try:
