@@ -114,11 +114,16 @@ def _csv_rows(file: Path, separator: str) -> Iterator[tuple[int, list[Cell]]]:
 
 
 def _text(file: Path) -> TextIO:
-    """Open a text in UTF-8, or in UTF-16 or UTF-8 with a byte order mark, as Excel writes them."""
+    """Open a text as `text_encoding` says."""
     with file.open("rb") as stream:
-        head = stream.read(4)
+        encoding = text_encoding(stream.read(4))
+    return cast(TextIO, file.open(encoding=encoding, newline=""))
+
+
+def text_encoding(head: bytes) -> str:
+    """Return the encoding of a text by its first bytes: UTF-8, or UTF-16 as Windows programs write it."""
     is_utf16 = head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    return cast(TextIO, file.open(encoding="utf-16" if is_utf16 else "utf-8-sig", newline=""))
+    return "utf-16" if is_utf16 else "utf-8-sig"
 
 
 def _lines(file: Path, stream: TextIO) -> Iterator[str]:
