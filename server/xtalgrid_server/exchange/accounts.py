@@ -11,6 +11,7 @@ from typing import IO
 
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.files import STANDARD_OUTPUT, replacing
+from xtalgrid_core.lines import toml_text
 from xtalgrid_core.spreadsheets import csv_line
 
 from ..ledger.imported_scores import Kind
@@ -98,7 +99,7 @@ def file_lines(
         words = ", ".join(f"{word!r} ({number}{lines})" for word, number in done.unknown_words.most_common(_SHOWN))
         example = next(iter(done.unknown_words))
         yield f"unknown   {words}: say what they mean in xtalgrid.toml,"
-        yield f'          such as [scores] names = {{ "{example}" = "any crystal" }}'
+        yield f'          such as [scores] names = {{ {toml_text(example)} = "any crystal" }}'
     for note in notes:
         yield f"note      {note}"
     if dry_run:

@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 
 from xtalgrid_core.errors import ConfigError
+from xtalgrid_core.lines import toml_text
 
 from ..config import Config
 from ..domain.wells import Well, parse_well
@@ -114,10 +115,10 @@ def _recognise(config: Config, sheet: Sheet, row: Row) -> _Header:
         if found:
             columns[name] = found[0]
             if len(found) > 1 and name not in ("image", "barcode"):
-                doubt = (
-                    f"the columns {' and '.join(repr(headings[i]) for i in found)} may both be {name}; "
-                    f'name one in xtalgrid.toml: [scores] columns = {{ {name} = "{headings[found[0]]}" }}'
-                )
+                once = [headings[i] for i in found if len(places[headings[i]]) == 1]
+                example = f"[scores] columns = {{ {name} = {toml_text(once[0])} }}" if once else ""
+                doubt = f"the columns {' and '.join(repr(headings[i]) for i in found)} may both be {name}; "
+                doubt += f"name one in xtalgrid.toml: {example}" if once else "rename one of them in the file"
     return _Header(sheet, row.number, headings, columns, is_ours, doubt)
 
 

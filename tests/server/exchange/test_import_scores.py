@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
+import tomllib
 from datetime import datetime
 
 import openpyxl
@@ -15,6 +17,7 @@ from fastapi.testclient import TestClient
 from tests.server.conftest import INSPECTED, rigaku_name
 from tests.server.exchange.conftest import PLATE, TOML
 from xtalgrid_core.errors import ConfigError
+from xtalgrid_core.lines import one_line
 from xtalgrid_core.outcomes import Group, Outcome
 from xtalgrid_server.cli.main import main
 from xtalgrid_server.config import from_string
@@ -22,8 +25,9 @@ from xtalgrid_server.domain.images import ImageRow
 from xtalgrid_server.domain.wells import Well
 from xtalgrid_server.exchange.export import export
 from xtalgrid_server.exchange.foreign import Told
-from xtalgrid_server.exchange.import_scores import import_scores
+from xtalgrid_server.exchange.import_scores import import_lines, import_scores
 from xtalgrid_server.exchange.scored import export_scored
+from xtalgrid_server.exchange.words import Words
 from xtalgrid_server.ledger.entering import enter_images
 from xtalgrid_server.reports.agreement import agreement_with_people, disagreements
 from xtalgrid_server.reports.entries import Filter
@@ -192,6 +196,8 @@ def _enter(system, rows):
         ("well,score,by\nA1,clear,ann\n", "no column says the plate (barcode); or give it with --barcode"),
         ("barcode,well,score\nX,A1,clear\n", "no column says who gave the scores (by); or give it with --by"),
         ("barcode,well,class,label,by\nX,A1,clear,clear,ann\n", "'class' and 'label' may both be score"),
+        ("barcode,well,score,score,by\nX,A1,clear,clear,ann\n", "may both be score; rename one of them in the file"),
+        ("barcode,well,score,score,class,by\nX,A1,clear,,,ann\n", 'columns = { score = "class" }'),
         ("just one line of prose", "Its columns: 'just one line of prose'"),
         ("", "Its columns: none"),
     ],
@@ -201,6 +207,19 @@ def test_what_a_table_lacks_is_asked_for(bring, table, missing):
         bring(table)
     assert missing in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.usefixtures("plate")
+@pytest.mark.parametrize("word", ['5" wide', "a\\b", "\\u0041", "bell\x07", "\x7f", "\u202e", "'"])
+def test_what_is_suggested_for_an_unknown_word_is_toml(bring, tmp_path, word):
+    file = io.StringIO()
+    csv.writer(file).writerows([("image", "score", "by"), (rigaku_name(1), word, "ann")])
+    done = bring(file.getvalue())
+    (said,) = (one_line(line) for line in import_lines(done, dry_run=True) if "[scores]" in line)
+    toml = said.partition("such as ")[2].replace("[scores] ", "[scores]\n")
+    assert list(tomllib.loads(toml)["scores"]["names"]) == [word]
+    config = from_string(toml, home=tmp_path / "home")
+    assert Words(config).meaning(word) is Group.CRYSTAL
 
 
 @pytest.mark.usefixtures("plate")
