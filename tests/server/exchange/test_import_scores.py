@@ -396,6 +396,36 @@ def test_lines_that_contradict_each_other_without_times_are_refused(bring, held)
     assert held() == {"A1a": "any clear"}
 
 
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ('[{"input": "A1.jpg", "scores": {"Clear": 0.1, "Crystals": 0.7}}]', "MARCO's answers as JSON.*make a table"),
+        ('{"classes": ["Crystals", "Other"], "scores": [0.9, 0.1]}\n', "MARCO's answers as JSON"),
+        ('\ufeff{"CLASSES": ["Crystals", "Other"], "SCORES": [0.9, 0.1]}\n', "MARCO's answers as JSON"),
+        ('{"barcode": "P1", "outcome": "clear"}\n', "JSON, but no run of Polo; save the scores as a table"),
+        ('{"images": [], "annotations": [], "categories": []}', "COCO, no table of scores; boxes and outlines"),
+        ("P1-jpg.rar\tmsoversion2\r\n#\tc\r\n1\tx\t90\r\n", r"MarcoscopeJ's classes \(.mso\).*well_number,score"),
+    ],
+)
+def test_files_of_programs_that_are_not_read_are_named(bring, content, reason):
+    with pytest.raises(ConfigError, match=reason):
+        bring(content)
+
+
+def test_marcos_answers_are_named_in_utf_16_too(bring):
+    with pytest.raises(ConfigError, match="MARCO's answers as JSON"):
+        bring('{"classes": ["Crystals"], "scores": [0.9]}\n'.encode("utf-16"))
+
+
+@pytest.mark.usefixtures("plate")
+def test_what_is_said_of_mso_can_be_done(tmp_path, system):
+    toml = TOML.replace("[scores.names]", '[scores.names]\n"90" = "any crystal"\n"50" = "any precipitate"')
+    config = from_string(toml + '[import.plates]\n"CI*" = { rows = 8, columns = 12 }\n', home=tmp_path / "home")
+    (tmp_path / "classes.csv").write_text("well_number,score\n1,90\n2,50\n")
+    told = Told(barcode=PLATE, by="ann")
+    assert import_scores(config, system.imager, system.ledger, tmp_path / "classes.csv", told).new == 2
+
+
 def test_a_named_pipe_is_not_waited_for(bring, tmp_path):
     os.mkfifo(tmp_path / "pipe.csv")
     with pytest.raises(ConfigError, match="neither a file nor a folder"):
