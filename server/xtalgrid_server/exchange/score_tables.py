@@ -21,7 +21,7 @@ from ..domain.words import SCORE_COLUMNS, plain
 from ..ledger.imported_scores import Kind
 from . import polo
 from .foreign import ForeignScore, Line, Place, Source, Told, moment, utc
-from .sheets import Cell, Row, Sheet, sheets
+from .sheets import Cell, NoValue, Row, Sheet, sheets, with_value
 
 _HEADER_IN = 20
 """Rows in which the header may be."""
@@ -98,7 +98,9 @@ def _header(config: Config, sheet: Sheet) -> _Header:
 
 
 def _recognise(config: Config, sheet: Sheet, row: Row) -> _Header:
-    headings = tuple(plain(cell) if isinstance(cell, str) else "" for cell in row.cells)
+    headings = tuple(
+        plain(cell) if isinstance(cell, str) and not isinstance(cell, NoValue) else "" for cell in row.cells
+    )
     places: dict[str, list[int]] = {}
     for index, heading in enumerate(headings):
         places.setdefault(heading, []).append(index)
@@ -171,9 +173,7 @@ class _Reader:
     def lines(self) -> Iterator[Line]:
         """Read the lines below the header."""
         width = len(self._header.headings)
-        for row in self._header.sheet.rows():
-            if row.number <= self._header.row:
-                continue
+        for row in self._rows():
             if len(row.cells) > width and any(row.cells[width:]):
                 why = f"{len(row.cells)} cells, but the header has {width}: a decimal comma, or a comma in a text?"
                 yield Line(row.number, problem=why)
@@ -183,10 +183,20 @@ class _Reader:
             except ValueError as error:
                 yield Line(row.number, problem=str(error))
 
+    def _rows(self) -> Iterator[Row]:
+        """Read the rows below the header; all that is used of them is known."""
+        used = set(self._header.columns.values())
+        for row in self._header.sheet.rows():
+            if row.number > self._header.row:
+                for index in used:
+                    if index < len(row.cells):
+                        with_value(row.cells[index])
+                yield row
+
     def probabilities(self) -> Iterator[Mapping[str, float]]:
         """Read the table to its end; return the lines' four probabilities."""
-        for row in self._header.sheet.rows():
-            if self._header.has_four and row.number > self._header.row:
+        for row in self._rows():
+            if self._header.has_four:
                 with suppress(ValueError):
                     if four := _four(self._cells(row)[1]):
                         yield four
