@@ -73,8 +73,8 @@ _Run: Any = _struct("Run", "plate_id", "run_name", images=list[msgspec.Raw] | No
 
 _BROKEN = msgspec.DecodeError, RecursionError, UnicodeError
 _TEXT_OR_NO_NUMBER = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|(?P<word>NaN|-?Infinity)', re.DOTALL)
-_QUOTED = "a", "nfinit", "Infinit"
-"""What `_quote_what_is_no_number` leaves of these words."""
+_NO_NUMBER = "\x7f"
+"""What texts are made of that stand for these words."""
 
 
 def _get(read: Any, field: str) -> Any:
@@ -157,7 +157,7 @@ def _quote_what_is_no_number(data: mmap.mmap, start: int) -> None:
         return
     for found in _TEXT_OR_NO_NUMBER.finditer(data, start):
         if found["word"]:
-            data[found.start() : found.end()] = b'"%s"' % found["word"][1:-1]
+            data[found.start() : found.end()] = b'"%s"' % (_NO_NUMBER.encode() * (len(found["word"]) - 2))
 
 
 def _lines(run: Any, saved: datetime | None, told: Told) -> Iterator[Line]:
@@ -193,7 +193,10 @@ def _numbers(read: Any) -> Mapping[str, float]:
     values = {name: read.get(name) for name in _CLASSES}
     numbers = {name: float(p) for name, p in values.items() if isinstance(p, int | float) and 0 <= p <= 1}
     if len(numbers) < len(_CLASSES) or abs(sum(numbers.values()) - 1) > 0.02:
-        values = {name: "no number" if value in _QUOTED else value for name, value in values.items()}
+        values = {
+            name: "no number" if isinstance(value, str) and not value.strip(_NO_NUMBER) else value
+            for name, value in values.items()
+        }
         raise ValueError(f"the four probabilities are {values}, not numbers that sum to 1")
     return numbers
 

@@ -163,6 +163,7 @@ def test_something_else_among_the_images_is_refused_alone(bring, held):
     done = bring(text.replace('"human_class"', '"temperature": NaN, "human_class"'))
     assert (done.lines, done.new, done.refused) == (3, 1, 2)
     assert held() == {"A1a": "any clear"}
+    assert bring(run_of({"well_number": 1, "human_class": math.nan})).without_score == 1
 
 
 @pytest.mark.usefixtures("plate")
