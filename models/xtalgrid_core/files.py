@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TypeVar
 
 T = TypeVar("T")
+
+STANDARD_OUTPUT = Path("-")
+"""What a person names standard output by."""
 
 Wait = Callable[[OSError], None]
 """What to do if a file cannot be written: return to try again, or raise the error."""
@@ -32,6 +36,8 @@ def keep_trying(write: Callable[[], T], wait: Wait) -> T:
 def replacing(path: Path) -> Iterator[IO[bytes]]:
     """Open a stream whose content replaces the file when the block ends without an error.
 
+    `STANDARD_OUTPUT`, and what is there and no file, such as a pipe or ``/dev/stdout``, is written to as it is.
+
     The content is written to a temporary file in the same folder, flushed to disk, and renamed. Who may read it is for
     the process's umask to say, as with any new file.
 
@@ -41,6 +47,14 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         If the disk is full or the folder not writable. It names the file; the old file, if any, is unchanged, and no
         temporary file is left behind.
     """
+    if path == STANDARD_OUTPUT:
+        with _standard_output() as stream:
+            yield stream
+        return
+    if path.exists() and not path.is_file() and not path.is_dir():
+        with path.open("wb") as stream:
+            yield stream
+        return
     temporary = None
     try:
         new = path.with_name(f".{path.name[:32]}.{os.urandom(8).hex()}.part")
@@ -57,6 +71,17 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         if isinstance(error, OSError) and str(error.filename or ".part").endswith(".part"):
             error.filename = str(path)  # not set for a full disk; the temporary name otherwise
         raise
+
+
+@contextmanager
+def _standard_output() -> Iterator[IO[bytes]]:
+    """Yield standard output; if its reader has gone, as ``head`` does, the program ends without a message."""
+    try:
+        yield sys.stdout.buffer
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it once more at the end
+        raise SystemExit(1) from None
 
 
 def readable(name: str) -> str:

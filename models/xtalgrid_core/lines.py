@@ -37,6 +37,18 @@ def _escaped(character: str) -> str:
     return character.encode("unicode_escape").decode()
 
 
+def toml_text(text: str) -> str:
+    r"""Return text as TOML has it, for lines to copy into a configuration file.
+
+    Examples
+    --------
+    >>> print(toml_text('5" C:\\new\n'))
+    "5\" C:\\new\U0000000a"
+    """
+    quoted = text.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in quoted) + '"'
+
+
 def message_lines(text: str) -> str:
     """Return a message with its line breaks; its further lines are indented, so that none looks like another's."""
     first, *rest = text.split("\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,6 +12,7 @@ import click
 
 from xtalgrid_core.command_group import say
 from xtalgrid_core.errors import XtalgridError
+from xtalgrid_core.files import STANDARD_OUTPUT
 
 from ..config import Config
 from ..exchange.export import FORMATS, WITH_BOXES, Format, export, exported_lines
@@ -156,15 +158,16 @@ def export_command(
 
     csv, xlsx, jsonl and parquet are tables; coco, yolo, label-studio and labelme are boxes for annotation tools; marco
     and texrank are tables of these programs' form; xtal is a run for Polo, one plate at one inspection. yolo and
-    labelme are folders, or a zip file if OUT ends in .zip.
+    labelme are folders, or a zip file if OUT ends in .zip. If OUT is -, a file goes to standard output.
     """
+    to_stdout = out == STANDARD_OUTPUT
     chosen = replace(chosen, inspection=inspection)
     if kind == "xtal":
         with System(config) as system, outside(config.home, out):
             runs = export_runs(config, system.imager, system.ledger, out, chosen)
         log_access(config, "export", kind=kind, images=sum(runs.values()), out=str(out))
         for file, images in runs.items():
-            say(f"{images} images in {file}")
+            say(f"{images} images in {file}", err=to_stdout)
         return
     if confirmed and kind not in WITH_BOXES and chops_folder is None:
         raise XtalgridError(f"--confirmed selects chops; use it with {', '.join(WITH_BOXES)} or --chops")
@@ -180,11 +183,11 @@ def export_command(
             chops_folder=chops_folder,
         )
     log_access(config, "export", kind=kind, images=done.images, out=str(out))
-    print_lines(exported_lines(done, kind, out))
+    print_lines(exported_lines(done, kind, out), err=to_stdout)
     if chops_folder is not None:
-        say(f"{done.chops} chops in {chops_folder}")
+        say(f"{done.chops} chops in {chops_folder}", err=to_stdout)
     if done.missing:
-        say(f"left out  the chops of {done.missing} images that can no longer be read")
+        say(f"left out  the chops of {done.missing} images that can no longer be read", err=to_stdout)
 
 
 @click.command("export-scored")
@@ -194,21 +197,25 @@ def export_command(
 )
 @with_config
 def export_scored_command(config: Config, out: Path, uv: tuple[str, ...]) -> None:
-    """Write the wells that people scored to the CSV file OUT, for a training set by `xtalgrid-train sets dataset`."""
+    """Write the wells that people scored to the CSV file OUT, for a training set by `xtalgrid-train sets dataset`.
+
+    If OUT is -, they go to standard output.
+    """
+    tell = partial(say, err=out == STANDARD_OUTPUT)
     with System(config) as system, outside(config.home, out):
         done = export_scored(config, system.imager, system.ledger, out, uv)
     log_access(config, "export", kind="scored", wells=done.wells, out=str(out))
-    say(f"{done.wells} scored wells in {out}, {done.pairs} with a UV image")
+    tell(f"{done.wells} scored wells in {out}, {done.pairs} with a UV image")
     if done.disputed:
-        say(f"no label  {done.disputed} wells that people disagree about: see the column disagreement")
+        tell(f"no label  {done.disputed} wells that people disagree about: see the column disagreement")
     if done.group_only:
-        say(f"group     {done.group_only} wells of which people agree only on the group, such as 'any crystal'")
+        tell(f"group     {done.group_only} wells of which people agree only on the group, such as 'any crystal'")
     if done.without_image:
-        say(f"left out  {done.without_image} scores of inspections without an image that matches imager.patterns")
+        tell(f"left out  {done.without_image} scores of inspections without an image that matches imager.patterns")
     if done.missing:
-        say(f"left out  {done.missing} images that are not under imager.image_root ({config.image_root})")
+        tell(f"left out  {done.missing} images that are not under imager.image_root ({config.image_root})")
     for code, number in sorted(done.codes.items()):
-        say(
+        tell(
             f"no outcome for score {code!r} ({number} wells): add it to imager.codes "
             "or use xtalgrid-train sets dataset --map"
         )

@@ -11,6 +11,7 @@ import msgspec
 
 from xtalgrid_core.command_group import say
 from xtalgrid_core.errors import ConfigError, XtalgridError
+from xtalgrid_core.files import STANDARD_OUTPUT
 
 from .. import config as configuration
 from ..config import Config
@@ -22,15 +23,18 @@ from ..reports.status import status as pipeline_status
 from ..reports.status import status_lines
 from ..steps.system import System
 from .options import with_config
-from .printing import json_option, print_found, print_json, print_lines
+from .printing import json_option, print_found, print_json, print_lines, print_script
 from .viewer import announce, browser, host_option, port_option
 
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path), default=Path(configuration.FILE_NAME))
 def init(file: Path) -> None:
-    """Write a configuration FILE to start from (default: xtalgrid.toml in this folder)."""
+    """Write a configuration FILE to start from (default: xtalgrid.toml in this folder; - is standard output)."""
     example = (Path(configuration.__file__).parent / "example.toml").read_text(encoding="utf-8")
+    if file == STANDARD_OUTPUT:
+        print_script(example)
+        return
     try:
         with file.open("x", encoding="utf-8") as stream:
             stream.write(example)

@@ -26,9 +26,12 @@ _LABEL = re.compile(r"\s*(?:(?:\S+ )?\S+(?: UTC)? {2,}|(?:failed|lost) unit |sco
 _ALARM = re.compile(r"\s*(?:PROBLEM|failed|lost|no score|again +(?:DIFFERS|IMPOSSIBLE))")
 
 
-def print_lines(lines: Iterable[str]) -> None:
-    """Print lines; on a terminal their labels are bold, or red if they are bad news, and long text is indented."""
-    is_terminal = sys.stdout.isatty()
+def print_lines(lines: Iterable[str], err: bool = False) -> None:
+    """Print lines; on a terminal their labels are bold, or red if they are bad news, and long text is indented.
+
+    With `err` they go to standard error, plain.
+    """
+    is_terminal = sys.stdout.isatty() and not err
     for text in lines:
         line = one_line(text)
         if is_terminal:
@@ -36,7 +39,7 @@ def print_lines(lines: Iterable[str]) -> None:
             indent = label.end() if label else len(line) - len(line.lstrip())
             print_labelled(console(), line[:indent], line[indent:], "bold red" if _ALARM.match(line) else "bold")
         else:
-            click.echo(line)
+            click.echo(line, err=err)
 
 
 def print_script(script: str) -> None:

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from xtalgrid_core.files import replacing
+from xtalgrid_core.errors import ConfigError
+from xtalgrid_core.files import STANDARD_OUTPUT, replacing
+from xtalgrid_core.lines import toml_text
 from xtalgrid_core.spreadsheets import csv_line
 
 from ..ledger.imported_scores import Kind
@@ -60,7 +62,15 @@ class FileAccount:
 
 @contextmanager
 def refused_to(file: Path | None, part: str) -> Iterator[IO[bytes] | None]:
-    """Open the CSV file for all that is refused, if there is to be one; `part` is what has a number."""
+    """Open the CSV file for all that is refused, if there is to be one; `part` is what has a number.
+
+    Raises
+    ------
+    ConfigError
+        If it is to be standard output, where the account is printed.
+    """
+    if file == STANDARD_OUTPUT:
+        raise ConfigError("--refused -: the account is printed on standard output; give a file, such as refused.csv")
     with replacing(file) if file else nullcontext() as out:
         if out is not None:
             out.write(csv_line(("file", part, "reason")))
@@ -89,7 +99,7 @@ def file_lines(
         words = ", ".join(f"{word!r} ({number}{lines})" for word, number in done.unknown_words.most_common(_SHOWN))
         example = next(iter(done.unknown_words))
         yield f"unknown   {words}: say what they mean in xtalgrid.toml,"
-        yield f'          such as [scores] names = {{ "{example}" = "any crystal" }}'
+        yield f'          such as [scores] names = {{ {toml_text(example)} = "any crystal" }}'
     for note in notes:
         yield f"note      {note}"
     if dry_run:

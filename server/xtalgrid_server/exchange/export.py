@@ -18,7 +18,7 @@ from PIL import Image
 
 from xtalgrid_core import wire
 from xtalgrid_core.errors import ConfigError, ImageError
-from xtalgrid_core.files import replacing, write_atomically
+from xtalgrid_core.files import STANDARD_OUTPUT, replacing, write_atomically
 from xtalgrid_core.images import read_image
 from xtalgrid_core.outcomes import CLASSES, Outcome
 from xtalgrid_core.spreadsheets import csv_line
@@ -105,7 +105,8 @@ def export(
     kind
         Format of the file.
     out
-        File to write. Of a format of several files, the folder, or their zip file if its name ends in ``.zip``.
+        File to write; ``-`` is standard output. Of a format of several files, the folder, or their zip file if its
+        name ends in ``.zip``.
     chosen
         Filter for the images.
     confirmed
@@ -118,6 +119,8 @@ def export(
     ConfigError
         If something cannot be written; `out` is left as it was.
     """
+    if kind == "label-studio" and out == STANDARD_OUTPUT:
+        raise ConfigError("-: this format is two files; give a name, which may end in .zip")
     job = _Job(config, ledger, kind, chosen, confirmed, chops_folder)
     try:
         if chops_folder is not None:

@@ -163,7 +163,7 @@ def _folder(folder: Path) -> Annotations:
         for name in names_here
         if name.lower().endswith(".json")
     ]
-    formats = (_format(path) for path in sorted(files))
+    formats = (annotation_format(path) for path in sorted(files))
     first = next((name for name in formats if name), "")
     if not first:
         raise ConfigError(
@@ -185,8 +185,8 @@ def _folder(folder: Path) -> Annotations:
     return Annotations(first, read)
 
 
-def _format(file: Path) -> str:
-    """Return a file's format; empty if it has none, or cannot be read."""
+def annotation_format(file: Path) -> str:
+    """Return the name of a JSON file's format; empty if it has none, or cannot be read."""
     try:
         found = _recognised(file)
     except ConfigError:

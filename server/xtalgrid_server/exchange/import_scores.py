@@ -24,14 +24,16 @@ from ..ledger.store import Ledger
 from . import polo
 from .accounts import FileAccount, Refused, file_lines, refused_to
 from .foreign import ForeignScore, Line, Source, Told, is_sorted
+from .import_annotations import annotation_format
 from .places import Places
 from .rockmaker import open_export
 from .score_tables import open_table
-from .sheets import sheets
+from .sheets import sheets, text_encoding
 from .texrank import is_texrank, open_texrank
 from .words import Words
 
 _AT_ONCE = 1000
+_BOXES = "boxes and outlines come in by `xtalgrid import-annotations`"
 _FEW = 5
 """Sorted rows below which sorting may be chance: five wells with crystals are sorted so once in 7,776 cases."""
 
@@ -153,16 +155,46 @@ def open_source(config: Config, file: Path, told: Told) -> Source:
     try:
         if polo.is_polo(file):
             return polo.open_polo(config, file, told)
-        with file.open("rb") as stream:
-            is_json = stream.read(64).lstrip()[:1] in (b"{", b"[")
+        _refuse_what_is_no_table(file)
     except OSError as error:
         raise ConfigError(f"cannot read {file}: {error.strerror}") from error
-    if is_json:
-        raise ConfigError(f"{file}: no table of scores; boxes and outlines come in by `xtalgrid import-annotations`")
     first = sheets(file)[0]
     if not first.name and is_texrank(first):
         return open_texrank(first, told)
     return open_table(config, file, told)
+
+
+def _refuse_what_is_no_table(file: Path) -> None:
+    """Refuse files of programs that are not read, and say what to do with each.
+
+    Raises
+    ------
+    ConfigError
+        If it is JSON, or MarcoscopeJ's.
+    """
+    with file.open("rb") as stream:
+        data = stream.read(4096)
+    head = data.decode(text_encoding(data), "ignore").lstrip()
+    if "\tmsoversion" in head.partition("\n")[0]:
+        raise ConfigError(
+            f"{file}: MarcoscopeJ's classes (.mso), which are not read; save the first column and the last, the well's "
+            "number and the class, as CSV with the header well_number,score, say what the classes mean in "
+            'xtalgrid.toml, such as [scores] names = { "90" = "any crystal", "50" = "any precipitate" }, and give '
+            "--barcode and --by"
+        )
+    if not head.startswith(("{", "[")):
+        return
+    if '"scores"' in head.lower() and '"crystals"' in head.lower():
+        raise ConfigError(
+            f"{file}: MARCO's answers as JSON, which are not read; make a table of them, with a line for each image "
+            "and the columns image, Crystals, Other, Precipitate and Clear"
+        )
+    if name := annotation_format(file):
+        raise ConfigError(f"{file}: {name}, no table of scores; {_BOXES}")
+    raise ConfigError(
+        f"{file}: JSON, but no run of Polo; save the scores as a table, CSV or Excel, with a line for each image; "
+        f"{_BOXES}"
+    )
 
 
 def _check_lines(place: str, source: Source, accept_sorted: bool) -> None:

@@ -16,7 +16,7 @@ from ..ledger.contents import Contents
 from ..ledger.store import Ledger
 from .parts import condition_of, find_parts
 from .screens import is_xml, read_screen
-from .sheets import sheets, texts
+from .sheets import sheets, texts, with_value
 
 PLACES = ("barcode", "well", "row", "col", "subwell")
 TEXTS = {"project": 200, "sample": 200, "condition": 1000}
@@ -105,7 +105,11 @@ def _table(file: Path, barcode: str) -> tuple[_Drops, tuple[str, ...]]:
     contents: _Drops = {}
     seen: dict[tuple[str, Well], int] = {}
     errors = []
+    used = {index for part in parts for index in part.values()}
+    used |= {index for index, name in enumerate(names) if name in PLACES or name in TEXTS}
     for number, cells in lines:
+        for index in used:
+            with_value(cells[index])
         line = dict(zip(reversed(names), reversed(cells), strict=True))  # of parts, the first
         if parts and not line.get("condition"):
             line["condition"] = condition_of(parts, cells)
@@ -122,7 +126,6 @@ def _table(file: Path, barcode: str) -> tuple[_Drops, tuple[str, ...]]:
         raise ConfigError("\n".join([f"{file}: {len(errors)} lines need correction:", *errors[:_SHOWN], *more]))
     if not contents:
         raise ConfigError(f"{file}: no lines below the header")
-    used = {index for part in parts for index in part.values()}
     ignored = (name for index, name in enumerate(names) if name and index not in used)
     return contents, tuple(name for name in ignored if name not in PLACES and name not in TEXTS)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from xtalgrid_core.errors import ConfigError
+from xtalgrid_core.files import STANDARD_OUTPUT
 
 Add = Callable[[str, bytes], None]
 """Add a file: its path, with slashes, and its content."""
@@ -30,8 +31,10 @@ def new_folder(folder: Path) -> Iterator[Add]:
     Raises
     ------
     ConfigError
-        If it is there already and not empty.
+        If it is there already and not empty, or no folder.
     """
+    if folder == STANDARD_OUTPUT:
+        raise ConfigError("-: this format is a folder; give a new folder, or a name that ends in .zip")
     if folder.exists() and not (folder.is_dir() and next(folder.iterdir(), None) is None):
         raise ConfigError(f"{folder}: is there already; give a new folder, or a name that ends in .zip")
     part = folder.with_name(f".{folder.name[:32]}.{os.urandom(8).hex()}.part")

@@ -9,10 +9,14 @@ What a file names as a class is never imported: only the known keys are read, an
 from __future__ import annotations
 
 import base64
+import codecs
 import mmap
+import re
+import tempfile
 import time
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
 from importlib.metadata import version
@@ -22,7 +26,7 @@ from typing import IO, Any
 import msgspec
 
 from xtalgrid_core.errors import ConfigError, ImageError
-from xtalgrid_core.files import replacing
+from xtalgrid_core.files import STANDARD_OUTPUT, replacing
 from xtalgrid_core.images import read_image
 
 from ..config import Config
@@ -36,6 +40,7 @@ from ..reports.entries import DropInspection, Entry, Filter, inspections
 from ..steps.pack import read_original
 from .foreign import ForeignScore, Line, Place, Source, Told, utc
 from .marco import CLASSES
+from .sheets import text_encoding
 
 HEADER, SEPARATOR, VERSION = "<>", "=" * 79, "0.2.1"
 WHO, MODEL = "Polo", "Polo's machine"
@@ -62,7 +67,14 @@ def _struct(name: str, *fields: str, **inner: Any) -> Any:
 _Image: Any = _struct(
     "Image", "path", "well_number", "human_class", "machine_class", "prediction_dict", "plate_id", "date", "spectrum"
 )
-_Run: Any = _struct("Run", "plate_id", "run_name", images=list[_Image] | None)
+_IMAGES = msgspec.json.Decoder(_Image)
+_Run: Any = _struct("Run", "plate_id", "run_name", images=list[msgspec.Raw] | None)
+
+
+_BROKEN = msgspec.DecodeError, RecursionError, UnicodeError
+_TEXT_OR_NO_NUMBER = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|(?P<word>NaN|-?Infinity)', re.DOTALL)
+_NO_NUMBER = "\x7f"
+"""What texts are made of that stand for these words."""
 
 
 def _get(read: Any, field: str) -> Any:
@@ -72,8 +84,9 @@ def _get(read: Any, field: str) -> Any:
 def is_polo(file: Path) -> bool:
     """Tell whether a file begins as Polo's do."""
     with file.open("rb") as stream:
-        head = stream.read(4096).lstrip()
-    return head.startswith(HEADER.encode()) or (head.startswith(b"{") and b"__class__" in head)
+        data = stream.read(4096)
+    head = data.decode(text_encoding(data), "ignore").lstrip()
+    return head.startswith(HEADER) or (head.startswith("{") and "__class__" in head)
 
 
 def open_polo(config: Config, file: Path, told: Told) -> Source:
@@ -84,8 +97,7 @@ def open_polo(config: Config, file: Path, told: Told) -> Source:
     ConfigError
         If it is none.
     """
-    run, saved = _read(config, file)
-    lines = list(_lines(run, saved, told))
+    lines = _read(config, file, told)
     notes = ("Polo keeps neither who gave a class nor when; --by names the person",)
 
     def probabilities() -> Iterator[Mapping[str, float]]:
@@ -94,33 +106,68 @@ def open_polo(config: Config, file: Path, told: Told) -> Source:
     return Source("Polo's run", lambda: iter(lines), probabilities, notes)
 
 
-def _read(config: Config, file: Path) -> tuple[Any, datetime | None]:
+def _read(config: Config, file: Path, told: Told) -> list[Line]:
     if file.stat().st_size > _LARGEST:
         raise ConfigError(f"{file}: more than {_LARGEST // 1024**3} GB; save the run without images, or export its CSV")
     saved = None
-    with file.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        start = 0
+    with _mapped(file) as data:
+        first = start = len(codecs.BOM_UTF8) if data[: len(codecs.BOM_UTF8)] == codecs.BOM_UTF8 else 0
         while data[start : start + 2] == HEADER.encode() and start < _LONGEST_HEADER:
             end = data.find(b"\n", start, start + _LONGEST_HEADER)
             line = data[start : max(end, start)].decode("utf-8", "replace")
             if line.startswith(f"{HEADER}SAVE TIME:") and (date := find_date(line)) is not None:
                 saved = date
             start = end + 1 if end >= 0 else _LONGEST_HEADER
-        if start:  # the line after the header is the separator
+        if start > first:  # the line after the header is the separator
             start = data.find(b"\n", start) + 1
+        _quote_what_is_no_number(data, start)
         with memoryview(data) as view, view[start:] as document:
             try:
                 run = msgspec.json.decode(document, type=_Run)
-            except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
+            except _BROKEN as error:
                 raise ConfigError(f"{file}: no run of Polo ({error}); save it again in Polo") from error
-    if not _get(run, "images"):
+            lines = list(_lines(run, utc(config, saved) if saved else None, told))
+            del run  # its images are parts of the document
+    if not lines:
         raise ConfigError(f"{file}: a run of Polo without images; choose another file")
-    return run, utc(config, saved) if saved else None
+    return lines
+
+
+@contextmanager
+def _mapped(file: Path) -> Iterator[mmap.mmap]:
+    """Map a file to memory, as UTF-8 and as a private copy of the pages that are changed."""
+    with file.open("rb") as stream, tempfile.TemporaryFile() as copy:
+        opened: IO[bytes] = stream
+        if (encoding := text_encoding(stream.read(4))) == "utf-16":
+            try:
+                with file.open(encoding=encoding, newline="") as text:
+                    while block := text.read(1 << 20):
+                        copy.write(block.encode())
+            except UnicodeError as error:
+                raise ConfigError(f"{file}: no run of Polo ({error}); save it again in Polo") from error
+            copy.flush()
+            opened = copy
+        with mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_COPY) as data:
+            yield data
+
+
+def _quote_what_is_no_number(data: mmap.mmap, start: int) -> None:
+    """Make texts, of the same length, of the words that Python writes for numbers that JSON does not have."""
+    if data.find(b"NaN", start) < 0 and data.find(b"Infinity", start) < 0:
+        return
+    for found in _TEXT_OR_NO_NUMBER.finditer(data, start):
+        if found["word"]:
+            data[found.start() : found.end()] = b'"%s"' % (_NO_NUMBER.encode() * (len(found["word"]) - 2))
 
 
 def _lines(run: Any, saved: datetime | None, told: Told) -> Iterator[Line]:
     run_plate = _text(_get(run, "plate_id"))
-    for number, image in enumerate(_get(run, "images"), start=1):
+    for number, read in enumerate(_get(run, "images") or (), start=1):
+        try:
+            image = _IMAGES.decode(read)
+        except _BROKEN as error:
+            yield Line(number, problem=f"no image of Polo ({error})")
+            continue
         try:
             scores = tuple(_scores(image, saved, told))
             place = _place(image, run_plate, told) if scores else Place()
@@ -146,6 +193,10 @@ def _numbers(read: Any) -> Mapping[str, float]:
     values = {name: read.get(name) for name in _CLASSES}
     numbers = {name: float(p) for name, p in values.items() if isinstance(p, int | float) and 0 <= p <= 1}
     if len(numbers) < len(_CLASSES) or abs(sum(numbers.values()) - 1) > 0.02:
+        values = {
+            name: "no number" if isinstance(value, str) and not value.strip(_NO_NUMBER) else value
+            for name, value in values.items()
+        }
         raise ValueError(f"the four probabilities are {values}, not numbers that sum to 1")
     return numbers
 
@@ -302,6 +353,8 @@ def export_runs(config: Config, imager: ImagerDatabase, ledger: Ledger, out: Pat
     """
     written = {}
     runs = list(_runs(config, imager, ledger, chosen))
+    if len(runs) > 1 and out == STANDARD_OUTPUT:
+        raise ConfigError(f"-: the drops of this plate are {len(runs)} files; give a name, such as run.xtal")
     for letter, write in runs:
         file = out if len(runs) == 1 else out.with_name(f"{out.stem}_{letter}{out.suffix}")
         try:

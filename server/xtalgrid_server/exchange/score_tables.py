@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 
 from xtalgrid_core.errors import ConfigError
+from xtalgrid_core.lines import toml_text
 
 from ..config import Config
 from ..domain.wells import Well, parse_well
@@ -20,7 +21,7 @@ from ..domain.words import SCORE_COLUMNS, plain
 from ..ledger.imported_scores import Kind
 from . import polo
 from .foreign import ForeignScore, Line, Place, Source, Told, moment, utc
-from .sheets import Cell, Row, Sheet, sheets
+from .sheets import Cell, NoValue, Row, Sheet, sheets, with_value
 
 _HEADER_IN = 20
 """Rows in which the header may be."""
@@ -97,7 +98,9 @@ def _header(config: Config, sheet: Sheet) -> _Header:
 
 
 def _recognise(config: Config, sheet: Sheet, row: Row) -> _Header:
-    headings = tuple(plain(cell) if isinstance(cell, str) else "" for cell in row.cells)
+    headings = tuple(
+        plain(cell) if isinstance(cell, str) and not isinstance(cell, NoValue) else "" for cell in row.cells
+    )
     places: dict[str, list[int]] = {}
     for index, heading in enumerate(headings):
         places.setdefault(heading, []).append(index)
@@ -114,10 +117,10 @@ def _recognise(config: Config, sheet: Sheet, row: Row) -> _Header:
         if found:
             columns[name] = found[0]
             if len(found) > 1 and name not in ("image", "barcode"):
-                doubt = (
-                    f"the columns {' and '.join(repr(headings[i]) for i in found)} may both be {name}; "
-                    f'name one in xtalgrid.toml: [scores] columns = {{ {name} = "{headings[found[0]]}" }}'
-                )
+                once = [headings[i] for i in found if len(places[headings[i]]) == 1]
+                example = f"[scores] columns = {{ {name} = {toml_text(once[0])} }}" if once else ""
+                doubt = f"the columns {' and '.join(repr(headings[i]) for i in found)} may both be {name}; "
+                doubt += f"name one in xtalgrid.toml: {example}" if once else "rename one of them in the file"
     return _Header(sheet, row.number, headings, columns, is_ours, doubt)
 
 
@@ -170,9 +173,7 @@ class _Reader:
     def lines(self) -> Iterator[Line]:
         """Read the lines below the header."""
         width = len(self._header.headings)
-        for row in self._header.sheet.rows():
-            if row.number <= self._header.row:
-                continue
+        for row in self._rows():
             if len(row.cells) > width and any(row.cells[width:]):
                 why = f"{len(row.cells)} cells, but the header has {width}: a decimal comma, or a comma in a text?"
                 yield Line(row.number, problem=why)
@@ -182,10 +183,20 @@ class _Reader:
             except ValueError as error:
                 yield Line(row.number, problem=str(error))
 
+    def _rows(self) -> Iterator[Row]:
+        """Read the rows below the header; all that is used of them is known."""
+        used = set(self._header.columns.values())
+        for row in self._header.sheet.rows():
+            if row.number > self._header.row:
+                for index in used:
+                    if index < len(row.cells):
+                        with_value(row.cells[index])
+                yield row
+
     def probabilities(self) -> Iterator[Mapping[str, float]]:
         """Read the table to its end; return the lines' four probabilities."""
-        for row in self._header.sheet.rows():
-            if self._header.has_four and row.number > self._header.row:
+        for row in self._rows():
+            if self._header.has_four:
                 with suppress(ValueError):
                     if four := _four(self._cells(row)[1]):
                         yield four

@@ -32,8 +32,16 @@ _LARGEST_PART, _LARGEST_STRINGS = 1024**3, 64 * 1024**2
 """Bytes of an unpacked part of an Excel file at most: of a sheet, and of the texts, which are kept in memory."""
 _MOST_PARTS = 1000
 _MOST_ROWS = 1_048_576
+_MOST_FORMULAS = 100_000
+"""Formulas without values that are kept in memory."""
 _OLD_EXCEL = bytes.fromhex("d0cf11e0a1b11ae1")
 _SEPARATORS = ";\t,"
+
+
+class NoValue(str):
+    """In place of the value of a formula that has none: what a person should know; see `with_value`."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +122,16 @@ def _csv_rows(file: Path, separator: str) -> Iterator[tuple[int, list[Cell]]]:
 
 
 def _text(file: Path) -> TextIO:
-    """Open a text in UTF-8, or in UTF-16 or UTF-8 with a byte order mark, as Excel writes them."""
+    """Open a text as `text_encoding` says."""
     with file.open("rb") as stream:
-        head = stream.read(4)
+        encoding = text_encoding(stream.read(4))
+    return cast(TextIO, file.open(encoding=encoding, newline=""))
+
+
+def text_encoding(head: bytes) -> str:
+    """Return the encoding of a text by its first bytes: UTF-8, or UTF-16 as Windows programs write it."""
     is_utf16 = head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    return cast(TextIO, file.open(encoding="utf-16" if is_utf16 else "utf-8-sig", newline=""))
+    return "utf-16" if is_utf16 else "utf-8-sig"
 
 
 def _lines(file: Path, stream: TextIO) -> Iterator[str]:
@@ -211,7 +224,8 @@ def _excel_rows(file: Path, name: str) -> Iterator[tuple[int, list[Cell]]]:
     with _workbook(file) as book:
         sheet = book[name]
         sheet.reset_dimensions()  # what the file says of its size may be wrong
-        merged = _merged(file, sheet._worksheet_path)
+        scan = _Scan(file, sheet._worksheet_path)
+        merged, without_value = scan.merged, scan.without_value
         rows = enumerate(sheet.iter_rows(values_only=True), start=1)
         header_seen = False
         while True:
@@ -224,6 +238,12 @@ def _excel_rows(file: Path, name: str) -> Iterator[tuple[int, list[Cell]]]:
             if number > _MOST_ROWS:
                 raise ConfigError(f"{file}: more than {_MOST_ROWS} rows; divide it into several files")
             cells = [_cell(value) for value in values]
+            if without_value:
+                why = NoValue(
+                    f"{file}, sheet {name}, row {number}: a formula without its value, as programs other than Excel "
+                    "write them; open the file in Excel or LibreOffice, save it, and import it again"
+                )
+                cells = [why if (number, at) in without_value else cell for at, cell in enumerate(cells, start=1)]
             if header_seen and number in merged:
                 raise ConfigError(
                     f"{file}, sheet {name}: the cells {merged[number]} are merged, so that only the first has the "
@@ -233,26 +253,59 @@ def _excel_rows(file: Path, name: str) -> Iterator[tuple[int, list[Cell]]]:
             yield number, cells
 
 
-def _merged(file: Path, part: str) -> dict[int, str]:
-    """Return merged ranges by their second row, the first that lacks a value; those of one row by that."""
-    found: dict[int, str] = {}
-    parser = expat.ParserCreate()
+class _Scan:
+    """What openpyxl's fast reading does not tell of a sheet.
 
-    def start(tag: str, attributes: dict[str, str]) -> None:
-        if tag.rpartition(":")[2] == "mergeCell" and len(found) < _MOST_ROWS:
-            cells = attributes.get("ref", "")
-            first, last = (cell.strip("ABCDEFGHIJKLMNOPQRSTUVWXYZ$") for cell in (cells + ":").split(":")[:2])
-            if first.isdecimal() and last.isdecimal():
-                found[int(first) + (last != first)] = cells
+    Attributes
+    ----------
+    merged
+        Merged ranges by their second row, the first that lacks a value; those of one row by that.
+    without_value
+        Rows and columns of formulas without their values.
+    """
 
-    parser.StartElementHandler = start
-    try:
-        with zipfile.ZipFile(file) as archive, archive.open(part.removeprefix("/")) as stream:
-            while block := stream.read(1 << 20):
-                parser.Parse(block)
-    except (expat.ExpatError, zipfile.BadZipFile, KeyError) as error:
-        raise _damaged(file, error) from error
-    return found
+    def __init__(self, file: Path, part: str) -> None:
+        self.merged: dict[int, str] = {}
+        self.without_value: set[tuple[int, int]] = set()
+        self._row, self._cells, self._cell, self._inside = 0, 0, dict[str, str](), ""
+        self._parser = expat.ParserCreate()
+        self._parser.StartElementHandler = self._start
+        try:
+            with zipfile.ZipFile(file) as archive, archive.open(part.removeprefix("/")) as stream:
+                while block := stream.read(1 << 20):
+                    self._parser.Parse(block)
+        except (expat.ExpatError, zipfile.BadZipFile, KeyError, ValueError) as error:
+            raise _damaged(file, error) from error
+
+    def _start(self, tag: str, attributes: dict[str, str]) -> None:
+        name = self._inside = tag.rpartition(":")[2]
+        if name == "row":
+            self._row, self._cells = int(attributes.get("r", self._row + 1)), 0
+        elif name == "c":
+            self._cells, self._cell = self._cells + 1, attributes
+            self._parser.CharacterDataHandler = None
+        elif name == "f" and len(self.without_value) < _MOST_FORMULAS:
+            self.without_value.add(self._place())
+            self._parser.CharacterDataHandler = self._text
+        elif name == "v" and self.without_value and self._cell.get("t") == "str":  # it may be an empty text
+            self.without_value.discard(self._place())
+        elif name == "mergeCell" and len(self.merged) < _MOST_ROWS:
+            self._merge(attributes.get("ref", ""))
+
+    def _place(self) -> tuple[int, int]:
+        from openpyxl.utils import column_index_from_string
+
+        letters = self._cell.get("r", "").rstrip("0123456789")
+        return self._row, column_index_from_string(letters) if letters else self._cells
+
+    def _text(self, text: str) -> None:
+        if self._inside == "v" and text.strip():
+            self.without_value.discard(self._place())
+
+    def _merge(self, cells: str) -> None:
+        first, last = (cell.strip("ABCDEFGHIJKLMNOPQRSTUVWXYZ$") for cell in (cells + ":").split(":")[:2])
+        if first.isdecimal() and last.isdecimal():
+            self.merged[int(first) + (last != first)] = cells
 
 
 def _cell(value: object) -> Cell:
@@ -266,6 +319,19 @@ def _cell(value: object) -> Cell:
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         value = int(value)
     return str(value).strip()
+
+
+def with_value(cell: Cell) -> Cell:
+    """Return a cell.
+
+    Raises
+    ------
+    ConfigError
+        If it is a formula without its value.
+    """
+    if isinstance(cell, NoValue):
+        raise ConfigError(cell)
+    return cell
 
 
 def texts(cells: Iterable[Cell]) -> list[str]:

@@ -17,6 +17,7 @@ from . import tables as t
 from .database import LedgerDatabase, insert, is_of, now
 from .image_scores import ImageScores
 from .shapes import image_row
+from .undoable import NothingToUndo
 
 HURRIED = timedelta(seconds=0.5)
 """So soon after one another, nobody has looked at two drops."""
@@ -102,6 +103,8 @@ class Corrections(ImageScores[Correction]):
 
         Raises
         ------
+        NothingToUndo
+            If what it undoes is no longer the person's last score of the image that stands.
         LedgerError
             If there is no such image, or `who` is empty.
         ValueError
@@ -127,8 +130,10 @@ class Corrections(ImageScores[Correction]):
                 if before is not None and same and (before.note == note or outcome is None):
                     return before
             image = sa.select(t.images.c.id).where(t.images.c.id == image_id, t.images.c.source == self._db.source)
-            if connection.scalar(image) is None:
+            if connection.scalar(image.with_for_update()) is None:  # one score of an image at a time
                 raise LedgerError(f"there is no image {image_id} in the ledger; nothing was recorded")
+            if undoes is not None and undoes != connection.scalar(_last_that_stands(who, image_id)):
+                raise NothingToUndo("This score cannot be undone: it was undone already, or has changed since.")
             values = {
                 "image_id": image_id,
                 "score_id": score_id,
@@ -239,6 +244,12 @@ class Corrections(ImageScores[Correction]):
 
 def _newest_by(who: str) -> sa.Select[Any]:
     return sa.select(t.corrections).where(t.corrections.c.who == who).order_by(t.corrections.c.id.desc()).limit(1)
+
+
+def _last_that_stands(who: str, image_id: int) -> sa.Select[Any]:
+    made = t.corrections.c
+    chosen = made.who == who, made.image_id == image_id, *_stands(made)
+    return sa.select(made.id).where(*chosen).order_by(made.id.desc()).limit(1)
 
 
 def _stands(made: Any) -> tuple[sa.ColumnElement[bool], ...]:

@@ -67,7 +67,7 @@ class UndoableEntries:
         with self._db.writing() as connection:
             if connection.scalar(sa.select(columns.id).where(columns.key == key)) is not None:
                 return
-            row = connection.execute(sa.select(self._table).where(columns.id == entry)).first()
+            row = connection.execute(sa.select(self._table).where(columns.id == entry).with_for_update()).first()
             if row is None or self._is_undone(connection, entry):
                 raise NothingToUndo("there is nothing to undo: it was undone already")
             values = {name: value for name, value in row._mapping.items() if name != "id"}

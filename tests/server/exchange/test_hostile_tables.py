@@ -17,6 +17,7 @@ from tests.server.exchange.conftest import PLATE
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.spreadsheets import csv_line
 from xtalgrid_server.exchange import sheets
+from xtalgrid_server.exchange.layouts import read_layout
 from xtalgrid_server.exchange.sheets import Row
 
 HEAD = "barcode,inspection,well,score,by\n"
@@ -133,6 +134,33 @@ def test_memory_does_not_grow_with_the_lines(system, bring, tmp_path):
         tracemalloc.stop()
         assert done.lines == lines == done.new + done.known + done.refused
     assert peaks[1] < peaks[0] + 1_000_000
+
+
+@pytest.mark.usefixtures("plate")
+def test_a_formula_without_its_value_is_refused_where_it_counts(bring, system, tmp_path):
+    formula = [PLATE, 3, "A1a", '=IF(1,"clear")', "ann"]  # openpyxl stores no values
+    with pytest.raises(ConfigError, match=r"sheet Sheet, row 2: a formula without its value.*save it"):
+        bring(workbook([ROWS[0], formula]))
+    note = [*ROWS[0], "note"], [*ROWS[1], "=TODAY()"]
+    assert bring(workbook(note)).new == 1
+    layout = tmp_path / "layout.xlsx"
+    layout.write_bytes(workbook([["well", "sample"], ["A1", '="a"&1']]))
+    with pytest.raises(ConfigError, match="row 2: a formula without its value"):
+        read_layout(system.config, system.ledger, layout, PLATE)
+
+
+@pytest.mark.usefixtures("plate")
+@pytest.mark.parametrize(
+    ("value", "counts"),
+    [('t="str"><f>A1</f><v>clear</v>', (1, 0)), ('t="str"><f>A1</f><v></v>', (0, 1)), ("><f>A1</f><v>1</v>", (0, 0))],
+)
+def test_a_formula_is_its_value(bring, value, counts):
+    """As Excel and LibreOffice store them, an empty text among them."""
+    head = "".join(f'<c t="inlineStr"><is><t>{name}</t></is></c>' for name in ("barcode", "well", "score", "by"))
+    cells = f'<c t="inlineStr"><is><t>{PLATE}</t></is></c><c t="inlineStr"><is><t>A1a</t></is></c><c {value}</c>'
+    rows = f'<sheetData><row>{head}</row><row>{cells}<c t="inlineStr"><is><t>ann</t></is></c></row></sheetData>'
+    done = bring(workbook(ROWS, xl__worksheets__sheet1=sheet_of(rows)))
+    assert (done.new, done.without_score) == counts
 
 
 @pytest.mark.usefixtures("plate")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
+import tomllib
 from datetime import datetime
 
 import openpyxl
@@ -15,6 +17,7 @@ from fastapi.testclient import TestClient
 from tests.server.conftest import INSPECTED, rigaku_name
 from tests.server.exchange.conftest import PLATE, TOML
 from xtalgrid_core.errors import ConfigError
+from xtalgrid_core.lines import one_line
 from xtalgrid_core.outcomes import Group, Outcome
 from xtalgrid_server.cli.main import main
 from xtalgrid_server.config import from_string
@@ -22,8 +25,9 @@ from xtalgrid_server.domain.images import ImageRow
 from xtalgrid_server.domain.wells import Well
 from xtalgrid_server.exchange.export import export
 from xtalgrid_server.exchange.foreign import Told
-from xtalgrid_server.exchange.import_scores import import_scores
+from xtalgrid_server.exchange.import_scores import import_lines, import_scores
 from xtalgrid_server.exchange.scored import export_scored
+from xtalgrid_server.exchange.words import Words
 from xtalgrid_server.ledger.entering import enter_images
 from xtalgrid_server.reports.agreement import agreement_with_people, disagreements
 from xtalgrid_server.reports.entries import Filter
@@ -192,6 +196,8 @@ def _enter(system, rows):
         ("well,score,by\nA1,clear,ann\n", "no column says the plate (barcode); or give it with --barcode"),
         ("barcode,well,score\nX,A1,clear\n", "no column says who gave the scores (by); or give it with --by"),
         ("barcode,well,class,label,by\nX,A1,clear,clear,ann\n", "'class' and 'label' may both be score"),
+        ("barcode,well,score,score,by\nX,A1,clear,clear,ann\n", "may both be score; rename one of them in the file"),
+        ("barcode,well,score,score,class,by\nX,A1,clear,,,ann\n", 'columns = { score = "class" }'),
         ("just one line of prose", "Its columns: 'just one line of prose'"),
         ("", "Its columns: none"),
     ],
@@ -201,6 +207,19 @@ def test_what_a_table_lacks_is_asked_for(bring, table, missing):
         bring(table)
     assert missing in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.usefixtures("plate")
+@pytest.mark.parametrize("word", ['5" wide', "a\\b", "\\u0041", "bell\x07", "\x7f", "\u202e", "'"])
+def test_what_is_suggested_for_an_unknown_word_is_toml(bring, tmp_path, word):
+    file = io.StringIO()
+    csv.writer(file).writerows([("image", "score", "by"), (rigaku_name(1), word, "ann")])
+    done = bring(file.getvalue())
+    (said,) = (one_line(line) for line in import_lines(done, dry_run=True) if "[scores]" in line)
+    toml = said.partition("such as ")[2].replace("[scores] ", "[scores]\n")
+    assert list(tomllib.loads(toml)["scores"]["names"]) == [word]
+    config = from_string(toml, home=tmp_path / "home")
+    assert Words(config).meaning(word) is Group.CRYSTAL
 
 
 @pytest.mark.usefixtures("plate")
@@ -375,6 +394,36 @@ def test_lines_that_contradict_each_other_without_times_are_refused(bring, held)
         assert (done.lines, done.new, done.known, done.refused) == (3, new, known, 1)
         assert "ANN said otherwise in an earlier line, and neither has a time" in done.first_refused[0].reason
     assert held() == {"A1a": "any clear"}
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ('[{"input": "A1.jpg", "scores": {"Clear": 0.1, "Crystals": 0.7}}]', "MARCO's answers as JSON.*make a table"),
+        ('{"classes": ["Crystals", "Other"], "scores": [0.9, 0.1]}\n', "MARCO's answers as JSON"),
+        ('\ufeff{"CLASSES": ["Crystals", "Other"], "SCORES": [0.9, 0.1]}\n', "MARCO's answers as JSON"),
+        ('{"barcode": "P1", "outcome": "clear"}\n', "JSON, but no run of Polo; save the scores as a table"),
+        ('{"images": [], "annotations": [], "categories": []}', "COCO, no table of scores; boxes and outlines"),
+        ("P1-jpg.rar\tmsoversion2\r\n#\tc\r\n1\tx\t90\r\n", r"MarcoscopeJ's classes \(.mso\).*well_number,score"),
+    ],
+)
+def test_files_of_programs_that_are_not_read_are_named(bring, content, reason):
+    with pytest.raises(ConfigError, match=reason):
+        bring(content)
+
+
+def test_marcos_answers_are_named_in_utf_16_too(bring):
+    with pytest.raises(ConfigError, match="MARCO's answers as JSON"):
+        bring('{"classes": ["Crystals"], "scores": [0.9]}\n'.encode("utf-16"))
+
+
+@pytest.mark.usefixtures("plate")
+def test_what_is_said_of_mso_can_be_done(tmp_path, system):
+    toml = TOML.replace("[scores.names]", '[scores.names]\n"90" = "any crystal"\n"50" = "any precipitate"')
+    config = from_string(toml + '[import.plates]\n"CI*" = { rows = 8, columns = 12 }\n', home=tmp_path / "home")
+    (tmp_path / "classes.csv").write_text("well_number,score\n1,90\n2,50\n")
+    told = Told(barcode=PLATE, by="ann")
+    assert import_scores(config, system.imager, system.ledger, tmp_path / "classes.csv", told).new == 2
 
 
 def test_a_named_pipe_is_not_waited_for(bring, tmp_path):

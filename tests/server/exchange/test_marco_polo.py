@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import re
 
 import pytest
@@ -127,6 +128,7 @@ def test_runs_as_newer_and_older_versions_save_them(bring, held, system, place):
         (HEAD + '{"images": 5}', "no run of Polo"),
         (HEAD + '{"images": []}', "without images"),
         ("<>" * 100_000, "no run of Polo"),
+        ("\ufeff" + HEAD + "{", "no run of Polo"),
         (HEAD + '{"images": [{"_path": "\\ud800"}]}', "no run of Polo"),
     ],
 )
@@ -145,12 +147,30 @@ def test_a_broken_run_is_refused(bring, text, reason):
         ({"well_number": 1, "machine_class": "Clear", "prediction_dict": {"Clear": "x"}}, "numbers that sum to 1"),
         ({"well_number": "1; DROP", "human_class": "Clear"}, "no well"),
         ({"well_number": 1, "human_class": "Clear", "_date": "1999-01-01"}, "no such inspection"),
+        ({"well_number": 1, "machine_class": "Clear", "prediction_dict": FOUR | {"Clear": math.nan}}, "'no number'"),
+        ({"well_number": 1, "machine_class": "Clear", "prediction_dict": FOUR | {"Clear": -math.inf}}, "'no number'"),
     ],
 )
 def test_an_image_of_a_run_is_refused_alone(bring, image, reason):
     done = bring(run_of(image, {"well_number": 1, "human_class": "Clear"}))
     assert (done.lines, done.new, done.refused) == (2, 1, 1)
     assert re.search(reason, done.first_refused[0].reason)
+
+
+@pytest.mark.usefixtures("plate")
+def test_something_else_among_the_images_is_refused_alone(bring, held):
+    text = run_of({"well_number": 1, "human_class": "Clear"}).replace('"images": [', '"images": [null, 5, ')
+    done = bring(text.replace('"human_class"', '"temperature": NaN, "human_class"'))
+    assert (done.lines, done.new, done.refused) == (3, 1, 2)
+    assert held() == {"A1a": "any clear"}
+    assert bring(run_of({"well_number": 1, "human_class": math.nan})).without_score == 1
+
+
+@pytest.mark.usefixtures("plate")
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_run_that_another_program_saved_again(bring, encoding):
+    done = bring(run_of({"well_number": 1, "human_class": "Clear", "note": "µ"}).encode(encoding), "run.xtal")
+    assert (done.format, done.new) == ("Polo's run", 1)
 
 
 @pytest.mark.usefixtures("plate")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import numpy as np
@@ -15,6 +17,7 @@ from pycocotools.coco import COCO
 
 from tests.server.conftest import INSPECTED
 from xtalgrid_core import wire
+from xtalgrid_core.files import replacing
 from xtalgrid_core.outcomes import CLASSES, Outcome
 from xtalgrid_server.domain.wells import Well
 from xtalgrid_server.exchange.regions import clipped
@@ -50,6 +53,57 @@ def exported(xtalgrid, tmp_path):
         return tmp_path / "out", result.output
 
     return run
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet", "xlsx", "coco", "marco"])
+def test_a_dash_is_standard_output(xtalgrid, plate, tmp_path, monkeypatch, kind):
+    monkeypatch.chdir(tmp_path)
+    xtalgrid("export", kind, "out.bin")
+    result = xtalgrid("export", kind, "-")
+    assert result.exit_code == 0, result.output
+    if kind != "xlsx":  # its zip file has the time of writing
+        assert result.stdout_bytes == (tmp_path / "out.bin").read_bytes()
+    assert result.stdout_bytes
+    assert "4 images" in result.stderr or kind == "marco"
+    assert not (tmp_path / "-").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("export", "yolo", "-"), "ends in .zip"),
+        (("export", "labelme", "-"), "ends in .zip"),
+        (("export", "label-studio", "-"), "two files"),
+        (("import-scores", "scores.csv", "--refused", "-"), "give a file"),
+    ],
+)
+def test_what_is_not_one_file_says_what_to_give_in_place_of_a_dash(
+    xtalgrid, plate, tmp_path, monkeypatch, words, reason
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "scores.csv").write_text("image,score,by\nx.jpg,clear,ann\n")
+    result = xtalgrid(*words)
+    assert result.exit_code == 2
+    assert reason in result.stderr
+    assert not list(tmp_path.glob("-*"))
+
+
+def test_the_scored_wells_and_the_configuration_go_there_too(xtalgrid, plate, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    scored = xtalgrid("export-scored", "-")
+    assert scored.stdout.startswith("image,uv_image,") and "2 scored wells" in scored.stderr
+    assert xtalgrid("init", "-").stdout.startswith("#")
+    assert not (tmp_path / "-").exists()
+
+
+def test_a_pipe_is_written_to_and_not_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with ThreadPoolExecutor(1) as pool:
+        read = pool.submit((tmp_path / "pipe").read_bytes)
+        with replacing(tmp_path / "pipe") as stream:
+            stream.write(b"scores")
+        assert read.result(timeout=5) == b"scores"
+    assert [file.name for file in tmp_path.iterdir()] == ["pipe"]
 
 
 def test_csv_has_conditions_samples_and_people_s_scores(exported, plate):

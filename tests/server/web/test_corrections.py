@@ -9,6 +9,7 @@ import pytest
 
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.outcomes import Outcome
+from xtalgrid_server.ledger.undoable import NothingToUndo
 from xtalgrid_server.web.pages.scoring import score_keys
 
 from .conftest import PLATE, token_of
@@ -71,6 +72,22 @@ def test_undo_goes_back_as_far_as_one_likes(client, score, said):
     assert client.fill("/corrections/undo", WELL, then=WELL).headers["location"] == WELL
     assert "Last:" not in client.get(WELL).text
     assert (len(said(1)), len(said(2))) == (4, 4)
+
+
+def test_undone_twice_at_once_is_undone_once(system, score, said):
+    """Both requests have read what to undo before either writes."""
+    score({(1, 1): Outcome.CLEAR})
+    corrections = system.ledger.corrections
+    given = corrections.add(1, Outcome.BAD_FORM, "anna")
+    corrections.add(1, None, "anna", undoes=given.id)
+    for key in (None, "f" * 32):
+        with pytest.raises(NothingToUndo, match="undone already"):
+            corrections.add(1, None, "anna", undoes=given.id, key=key)
+    older = corrections.add(1, Outcome.CLEAR, "anna")
+    corrections.add(1, Outcome.HARVESTABLE, "anna")
+    with pytest.raises(NothingToUndo, match="changed since"):
+        corrections.add(1, None, "anna", undoes=older.id)
+    assert [outcome for outcome, *_ in said()] == [Outcome.BAD_FORM, None, Outcome.CLEAR, Outcome.HARVESTABLE]
 
 
 def test_undo_is_of_the_browser_that_gave_the_score(visit, score, said):

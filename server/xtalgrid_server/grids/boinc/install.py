@@ -16,6 +16,7 @@ from typing import Literal
 
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.files import write_atomically
+from xtalgrid_core.lines import toml_text
 
 from ...config import Config
 from .project import Project
@@ -80,7 +81,7 @@ def next_steps(config: Config, project: Project, changes: Sequence[str]) -> Iter
     if config.grid.kind != "boinc" or Path(config.boinc.project).expanduser().absolute() != project.folder.absolute():
         yield (
             f'in {config.file or "xtalgrid.toml"}: [grid] kind = "boinc", '
-            f'[boinc] project = "{project.folder.absolute()}"'
+            f"[boinc] project = {toml_text(str(project.folder.absolute()))}"
         )
     if any(line.startswith("project.xml:") for line in changes):
         yield f"in {project.folder}: bin/xadd; bin/update_versions"

@@ -7,6 +7,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from xtalgrid_core.lines import toml_text
+
 from ...config.sections import Plate
 from ...domain.wells import FORMATS, PlateFormat, Well
 from . import tables as t
@@ -80,4 +82,4 @@ def well_at(location: str | None, plate: PlateFormat) -> Well:
 
 
 def _remedy(name: str) -> str:
-    return f'give its format: [imager.ispyb.types] "{name}" = {{ rows = 8, columns = 12, drops = 2 }}'
+    return f"give its format: [imager.ispyb.types] {toml_text(name)} = {{ rows = 8, columns = 12, drops = 2 }}"

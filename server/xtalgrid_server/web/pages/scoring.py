@@ -21,6 +21,7 @@ from ...imager.crystaltrak.database import ImagerDatabase
 from ...ledger.corrections import Correction, standing
 from ...ledger.database import now
 from ...ledger.store import Ledger
+from ...ledger.undoable import NothingToUndo
 from ...storage.access_log import AccessLog
 from ..cache.imager import ImagerQuestions
 from ..query_parameters import KINDS, kind_of
@@ -226,19 +227,22 @@ class PersonScoring:
             if not stands or (typed.undoes and stands[-1].key != typed.undoes):
                 raise RefusedScoreError("There is nothing to undo: the score was not saved, or has changed since.")
             outcome, code, score_id, undoes = _before(stands)
-        self.record(
-            (typed.image, row),
-            outcome,
-            who,
-            origin,
-            score_id,
-            key=typed.key,
-            at=at,
-            undoes=undoes,
-            session=session,
-            code=code,
-            token=token,
-        )
+        try:
+            self.record(
+                (typed.image, row),
+                outcome,
+                who,
+                origin,
+                score_id,
+                key=typed.key,
+                at=at,
+                undoes=undoes,
+                session=session,
+                code=code,
+                token=token,
+            )
+        except NothingToUndo as error:
+            raise RefusedScoreError(str(error)) from error
 
     def record(
         self,
