@@ -159,7 +159,7 @@ def test_a_unit_that_boinc_gave_up_is_listed_with_its_reasons_and_retried_on_dem
     assert (document["work"]["in_error"], document["failing_hosts"][0]["errors"]) == (1, 2)
     assert document["failing_hosts"][0]["seen"] == "1970-01-01T00:16:40Z"
     assert "too many hosts failed" in document["failed_units"][name.removesuffix(".1")]
-    retry_command.callback.__wrapped__(lambda: config, ())
+    retry_command.callback.__wrapped__(config, ())
     system.create_work()
     assert set(workunits(boinc_db)) == {name, name.replace(".1", ".2")}
     assert states(system) == ["sent"]
@@ -171,7 +171,7 @@ def test_a_result_that_got_lost_is_listed_and_retried(system, config, imaged, bo
     assert "lost unit" not in "\n".join(boinc_status_lines(boinc_status(system.ledger, system.imager, system.grid)))
     boinc_db.execute(t.workunits.update().values(assimilate_state=2))
     assert "lost unit" in "\n".join(boinc_status_lines(boinc_status(system.ledger, system.imager, system.grid)))
-    retry_command.callback.__wrapped__(lambda: config, ())
+    retry_command.callback.__wrapped__(config, ())
     system.create_work()
     assert len(workunits(boinc_db)) == 2
 
