@@ -10,6 +10,7 @@ from PIL import Image
 
 from xtalgrid_core import wire
 from xtalgrid_core.errors import Busy
+from xtalgrid_server.config import from_string
 from xtalgrid_server.domain.images import ImageRow
 from xtalgrid_server.domain.wells import Well
 from xtalgrid_server.imager.crystaltrak.tables import CrystalTrak
@@ -163,9 +164,8 @@ def test_no_more_of_the_archive_lies_in_the_spool_than_configured(labs):
         assert planned(system) == [3, 2, 1]
 
 
-def test_older_images_of_imported_folders_wait_like_an_archive(config):
-    config = msgspec.structs.replace(config, imager=msgspec.structs.replace(config.imager, url=""))
-    with System(with_work(config, backfill_under_way=2)) as system:
+def test_older_images_of_imported_folders_wait_like_an_archive(tmp_path):
+    with System(from_string("[work]\nbackfill_under_way = 2\n", home=tmp_path / "home")) as system:
         image = imager_of(system)
         image(0, 5), image(30, 3)
         assert [system.create_work().planned for _ in range(2)] == [5, 0]
