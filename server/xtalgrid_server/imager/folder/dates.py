@@ -45,6 +45,11 @@ def find_date(text: str, order: Order = "unread") -> datetime | None:
     return found[-1] if found else None
 
 
+def whole_date(text: str, order: Order = "unread") -> datetime | None:
+    """Return the date of a text that holds nothing else; None if there is none, or more."""
+    return None if without_dates(text, order) else find_date(text, order)
+
+
 def unread_date(text: str) -> str:
     """Return a part of a text that is a date such as 01-02-2024, for either order; empty if there is none."""
     found = (form.search(text) for forms in _DASHED.values() for form in forms)
@@ -61,7 +66,7 @@ def parse_date(text: str, order: Order = "unread") -> datetime:
     """
     digits = re.sub(r"\D", "", text)
     forms = {6: "%y%m%d", 8: "%Y%m%d", 10: "%y%m%d%H%M", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
-    if (date := find_date(text, order)) is not None and not without_dates(text, order):
+    if (date := whole_date(text, order)) is not None:
         return date
     if len(digits) in forms and not re.search(r"[^\W_]", re.sub(r"[\dT]", "", text)):
         with suppress(ValueError):
@@ -73,13 +78,17 @@ def parse_date(text: str, order: Order = "unread") -> datetime:
 
 def without_dates(text: str, order: Order = "unread") -> str:
     """Return a text without its dates and times, and the separators around them."""
-    for form in (*_FORMS, *_DASHED[order]):
+    for form in _forms(order):
         text = form.sub("", text)
     return text.strip("-_. ")
 
 
+def _forms(order: Order) -> tuple[re.Pattern[str], ...]:
+    return *_FORMS, *_DASHED[order]
+
+
 def _matches(text: str, order: Order) -> list[re.Match[str]]:
-    return sorted((match for form in (*_FORMS, *_DASHED[order]) for match in form.finditer(text)), key=re.Match.start)
+    return sorted((match for form in _forms(order) for match in form.finditer(text)), key=re.Match.start)
 
 
 def _date(match: re.Match[str]) -> datetime | None:

@@ -16,7 +16,7 @@ from xtalgrid_core.files import readable
 from ...config import Config
 from ...domain.log import log
 from ..crystaltrak.database import ImagerDatabase
-from .dates import Order, find_date, without_dates
+from .dates import whole_date
 
 _LONGEST = 30
 """Bytes of a barcode."""
@@ -55,7 +55,8 @@ class PlateFolders:
         if readable(str(folder)) in self._barcodes:  # as a version that did not read dates took it
             return folder
         folder = (folder, *folder.parents)[above]
-        while _is_date(folder.name, self._config.import_.dashed_dates) and self._root in folder.parent.parents:
+        order = self._config.import_.dashed_dates
+        while whole_date(folder.name, order) is not None and self._root in folder.parent.parents:
             folder = folder.parent
         return folder
 
@@ -85,10 +86,6 @@ class PlateFolders:
         stored = self._config.image_root / barcode
         pairs = ((folder / name, file) for name in images for file in stored.glob(f"*/{glob.escape(name)}"))
         return not images or any(is_same_image(own, file) for own, file in pairs)
-
-
-def _is_date(name: str, order: Order) -> bool:
-    return find_date(name, order) is not None and not without_dates(name, order)
 
 
 def barcode_of(name: str) -> str:
