@@ -392,6 +392,32 @@ def test_what_to_do_about_a_wrong_format_works_as_it_is_said(tmp_path):
     assert "`xtalgrid --home NEW …`" in run()
 
 
+@pytest.mark.parametrize("copy", [False, True])
+@pytest.mark.parametrize("first", ["any", "{barcode}/{row}{subwell}_{column}"])
+def test_a_file_is_not_entered_as_a_second_well_when_names_are_read_otherwise(tmp_path, first, copy):
+    """Each would be scored twice, and the plate would show both wells."""
+    files = [draw_well(tmp_path / "in" / "P1" / name, shade=20 * n) for n, name in enumerate(("B3_7.jpg", "C4_1.jpg"))]
+    with System(from_string("", home=tmp_path / "home")) as system:
+        before = system.import_folder(tmp_path / "in", recursive=True, names=first, copy=copy).entered
+        now = system.import_folder(
+            tmp_path / "in", recursive=True, names="{barcode}/{row}{column}_{subwell}", copy=copy
+        )
+        assert now.entered == []
+        for file, well in zip(files, ("B3g", "C4a"), strict=True):
+            assert f"and is read as {well} now. If {well} is right, import the plate's whole" in now.rejected[file]
+        assert [row.well for row in system.imager.entered("P1")] == [row.well for row in before]
+
+
+def test_a_plate_keeps_its_format_when_the_columns_change_and_that_is_said(tmp_path):
+    draw_well(tmp_path / "in" / rockimager(5, 48))
+    for columns, notes in ((12, []), (24, ["plate 5 keeps the format with which it was imported, 96 wells"]), (12, [])):
+        with System(from_string(f"[import]\nplate_columns = {columns}\n", home=tmp_path / "home")) as system:
+            imported = system.import_folder(tmp_path / "in", recursive=True, names="rockimager")
+            assert [note.split(", 8")[0] for note in imported.notes] == notes
+            assert [str(row.well) for row in system.imager.entered("5")] == ["D12a"]
+            assert all("import.plate_columns is 24 now" in n and "`xtalgrid --home NEW …`" in n for n in imported.notes)
+
+
 def test_formats_by_barcode(tmp_path):
     plates = '[import.plates]\n"MAXI*" = { rows = 8, columns = 6, drops = 1 }\n'
     config = from_string(plates, home=tmp_path / "home")

@@ -23,7 +23,7 @@ from ...storage.originals import open_original, original_status, trust
 from ...storage.permissions import outside
 from ..crystaltrak.database import ImagerDatabase
 from .dates import Order, find_date
-from .formats import PlateFormats
+from .formats import IMPORT_ANEW, PlateFormats, contradiction
 from .inspections import DatedImage, Inspections
 from .listing import NOT_SCORED, SECOND_FORMAT, own_folders, walk
 from .names import ANY, NamedImage, Names, NumberedWell, compile_names
@@ -32,12 +32,6 @@ from .plates import PlateFolders, is_same_image
 from .seen import Copies, OtherFiles
 
 STEP = "import-folder"
-
-_IMPORT_ANEW = (
-    "import the plate's whole folder by the same command with another home (`xtalgrid --home NEW …`), because its "
-    "wells keep their names in this one"
-)
-"""What to do if wells were named by a wrong format."""
 
 
 @dataclass(slots=True)
@@ -226,6 +220,7 @@ class _Entering:
         self._copies = Copies(database)
         self._root = root
         self._scores = Counter[str]()
+        self._wells: dict[str, defaultdict[str, set[Well]]] = {}
         self.stored: list[str] = []
         """Files that are available under the image root now."""
 
@@ -255,6 +250,12 @@ class _Entering:
                 self._reject(file, FailureReason.NAME_FITS_NO_PATTERN, why)
                 continue
             well = self._well(file.absolute(), barcode, named)
+            before = self._entered_as(file, barcode)
+            if isinstance(well, Well) and before and well not in before:
+                well = (
+                    f"it was imported as well {min(before)} of plate {barcode}, and is read as {well} now. "
+                    f"If {well} is right, {IMPORT_ANEW}"
+                )
             if isinstance(well, str):
                 self._reject(file, FailureReason.NAME_FITS_NO_PATTERN, well)
             elif well is None:
@@ -263,6 +264,20 @@ class _Entering:
                 images.append(DatedImage(file, barcode, well, name, named.inspection, named.date, named.is_own_time))
                 self._scores[named.score] += 1
         return images
+
+    def _entered_as(self, file: Path, barcode: str) -> set[Well]:
+        """Return the wells of a plate that a file was entered as before, whatever its name there; none if it is new."""
+        if barcode not in self._wells:
+            self._wells[barcode] = wells = defaultdict(set)
+            copied = self._copies.origins(self._config.image_root / barcode)
+            for image in self._database.entered(barcode):
+                stored = self._config.image_root / barcode / str(image.inspection) / image.image_name
+                try:
+                    origin = readable(str(stored.readlink()))
+                except OSError:  # a copy, or gone
+                    origin = copied.get(readable(str(stored)), "")
+                wells[origin].add(image.well)
+        return self._wells[barcode].get(readable(str(file.absolute())), set())
 
     def _well(self, file: Path, barcode: str, named: NamedImage) -> Well | str | None:
         """Return the drop of an image; why it is on no such plate; None while the plate's format can't be told."""
@@ -277,10 +292,7 @@ class _Entering:
             if known is None:
                 return None
             if plate and not columns and plate[:2] != known[:2]:
-                return (
-                    f"plate {barcode} was imported with {known}, but import.plates says {plate}; correct import.plates "
-                    f"if that is wrong. If it is right, {_IMPORT_ANEW}"
-                )
+                return contradiction(barcode, known, plate)
             well = known.well(number, subwell)
             if not columns and not known.has(well):
                 rows, columns, _ = format_of(number)
@@ -288,7 +300,7 @@ class _Entering:
                 change = "correct its format in import.plates" if plate else f"write {line} under [import.plates]"
                 return (
                     f"well number {number} is not on plate {barcode}, which was imported with {known}. If that is "
-                    f"wrong, {change}, and {_IMPORT_ANEW}"
+                    f"wrong, {change}, and {IMPORT_ANEW}"
                 )
             plate = plate or known
         if plate is None or plate.has(well):
