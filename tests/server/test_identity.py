@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+import unicodedata
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from html import escape
@@ -21,6 +22,8 @@ from xtalgrid_server.cli.main import main
 from xtalgrid_server.config import from_string, load
 from xtalgrid_server.domain.images import ImageRow
 from xtalgrid_server.domain.wells import Well, parse_well
+from xtalgrid_server.exchange.foreign import Place
+from xtalgrid_server.exchange.places import Places
 from xtalgrid_server.imager.crystaltrak.database import ImagerDatabase
 from xtalgrid_server.imager.folder.entering import Imported, import_folder
 from xtalgrid_server.ledger.units import PlannedImage
@@ -37,7 +40,9 @@ ROW_NAMES = ["A", "B", "C", "D", "E", "F", "G", "H", "I", "J", "K", "L", "M", "N
 Drop = tuple[str, datetime, int, int, int]
 """Plate, inspection's date, row, column, drop: what the generated tree is made of."""
 
-LETTERS = st.text(st.characters(categories=("Lu", "Ll", "Lo", "Nd")), min_size=1, max_size=7)
+LETTERS = st.text(st.characters(categories=("Lu", "Ll", "Lo", "Nd")), min_size=1, max_size=7).filter(
+    lambda name: unicodedata.is_normalized("NFC", name)
+)
 """Names in any alphabet, of at most 30 bytes."""
 
 DAY = datetime(2024, 3, 1)
@@ -305,6 +310,37 @@ def test_folders_of_lights_are_one_inspection(system, tmp_path):
         draw_well(tmp_path / "P1" / folder / "A1.jpg")
     imported = system.import_folder(tmp_path, recursive=True, names="{barcode}/{folder}/{well}")
     assert [row.inspection for row in imported.entered] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+@pytest.mark.parametrize("names", ["any", "{barcode}/{well}"])
+def test_a_plate_has_one_name_however_its_letters_are_written(tmp_path, form, names):
+    """macOS writes names of files with letters and marks apart; people type them, and tables hold them, as one."""
+    draw_well(tmp_path / "in" / unicodedata.normalize(form, "Müller ガ1") / "7.jpg")
+    plates = '[import.plates]\n"Müller*" = { rows = 8, columns = 6 }\n'
+    with System(from_string(plates, home=tmp_path / "home")) as system:
+        imported = system.import_folder(tmp_path / "in", recursive=True, names=names)
+        expected = ("Müller-ガ1", 1, "A1a") if names == "any" else ("Müller ガ1", 1, "B1a")
+        assert places(imported) == [expected]
+        again = system.import_folder(tmp_path / "in", recursive=True, names=names)
+        assert places(again) == [expected]
+        system.create_work()
+        known = Places(system.config, system.imager, system.ledger)
+        for spelling in ("NFC", "NFD"):
+            place = Place(barcode=unicodedata.normalize(spelling, expected[0]), well=parse_well(expected[2]))
+            assert known.find(place).barcode == expected[0]
+
+
+def test_numbered_files_are_wells_in_the_order_of_their_numbers(system, tmp_path):
+    numbers = [10, 1, 2, 12, 13]
+    for number in numbers:
+        draw_well(tmp_path / "P1" / f"well {number} d1.jpg", shade=10 * number)
+    imported = system.import_folder(tmp_path / "P1", names="any")
+    wells = {row.image_name: str(row.well) for row in imported.entered}
+    assert [wells[f"well {number} d1.jpg"] for number in sorted(numbers)] == ["A1a", "A2a", "A3a", "A4a", "A5a"]
+    draw_well(tmp_path / "P1" / "well 3 d1.jpg")
+    again = system.import_folder(tmp_path / "P1", names="any")
+    assert wells.items() < {row.image_name: str(row.well) for row in again.entered}.items()
 
 
 def test_a_barcode_used_again_years_later_is_kept_apart_and_said(system, tmp_path):

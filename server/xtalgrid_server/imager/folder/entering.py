@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import shutil
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
@@ -17,6 +18,7 @@ from xtalgrid_core.files import readable
 from ...config import Config
 from ...domain.failures import FailureLog
 from ...domain.images import ImageRow, file_time
+from ...domain.letters import composed
 from ...domain.light import Light, LightRules, LightsSeen, light_in
 from ...domain.wells import Well, format_of, with_columns
 from ...storage.originals import open_original, original_status, trust
@@ -220,6 +222,7 @@ class _Entering:
         self._copies = Copies(database)
         self._root = root
         self._scores = Counter[str]()
+        self._barcodes: dict[str, str] = {}
         self._wells: dict[str, defaultdict[str, set[Well]]] = {}
         self.stored: list[str] = []
         """Files that are available under the image root now."""
@@ -244,7 +247,7 @@ class _Entering:
         images = []
         for file, named in places:
             name = self._stored_name(file)
-            barcode = readable(named.barcode)
+            barcode = self._named_barcode(readable(named.barcode))
             barcode = barcode or self._plates.barcode(file.absolute().parent, named.plate_folder or 0)
             if (why := _why_no_key(barcode, name)) is not None:
                 self._reject(file, FailureReason.NAME_FITS_NO_PATTERN, why)
@@ -264,6 +267,13 @@ class _Entering:
                 images.append(DatedImage(file, barcode, well, name, named.inspection, named.date, named.is_own_time))
                 self._scores[named.score] += 1
         return images
+
+    def _named_barcode(self, barcode: str) -> str:
+        """Return a barcode with composed letters, unless an earlier version entered its plate with divided ones."""
+        if barcode not in self._barcodes:
+            is_known = composed(barcode) != barcode and bool(self._database.entered(barcode))
+            self._barcodes[barcode] = barcode if is_known else composed(barcode)
+        return self._barcodes[barcode]
 
     def _entered_as(self, file: Path, barcode: str) -> set[Well]:
         """Return the wells of a plate that a file was entered as before, whatever its name there; none if it is new."""
@@ -396,6 +406,8 @@ def _number_wells(
 ) -> list[tuple[Path, NamedImage]]:
     """Assign each file to a well of its folder's plate, in order; files entered before keep their wells.
 
+    Numbers in names count as numbers, so that 10.jpg comes after 9.jpg.
+
     If several folders are inspections of one plate, a name that another inspection has is the same well there.
     """
     places: list[tuple[Path, NamedImage]] = []
@@ -410,7 +422,7 @@ def _number_wells(
                 taken[barcode, row.inspected].add(row.well)
                 taken[barcode, None].add(row.well)
         known = wells[barcode]
-        names = {file: stored[file] for file in group}
+        names = {file: stored[file] for file in sorted(group, key=_by_numbers)}
         is_again = date is not None and not known.keys() & names.values()  # such as the next files of a camera
         here = taken[barcode, date if is_again else None]
         free = (well for well in (Well(row, col, 1) for row in itertools.count(1) for col in range(1, 13)))
@@ -421,6 +433,12 @@ def _number_wells(
             taken[barcode, None].add(known[name])
             places.append((file, NamedImage(barcode, None, known[name], date, plate_folder=0)))
     return places
+
+
+def _by_numbers(file: Path) -> list[str | int]:
+    """Return what sorts files as a person does."""
+    parts = re.split(r"([0-9]+)", file.stem)
+    return [int(part) if at % 2 else part for at, part in enumerate(parts)]
 
 
 def _link(config: Config, file: Path, target: Path, copy: bool, copies: Copies) -> None:

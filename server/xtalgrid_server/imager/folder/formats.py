@@ -14,6 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ...config import Config
+from ...domain.letters import composed
 from ...domain.log import log
 from ...domain.wells import FORMATS, PlateFormat, format_of, with_columns
 from ..crystaltrak.database import ImagerDatabase
@@ -67,8 +68,9 @@ def known_format(config: Config, database: ImagerDatabase, barcode: str) -> tupl
 
 def configured_format(config: Config, barcode: str) -> PlateFormat | None:
     """Return the format in ``import.plates`` for a barcode; None if there is none."""
+    barcode = composed(barcode)
     for wildcards, plate in config.import_.plates.items():
-        if re.fullmatch(re.escape(wildcards).replace(r"\*", ".*").replace(r"\?", "."), barcode, re.DOTALL):
+        if re.fullmatch(re.escape(composed(wildcards)).replace(r"\*", ".*").replace(r"\?", "."), barcode, re.DOTALL):
             return PlateFormat(plate.rows, plate.columns, plate.drops)
     return None
 
