@@ -278,7 +278,7 @@ class _Entering:
     def _entered_as(self, file: Path, barcode: str) -> set[Well]:
         """Return the wells of a plate that a file was entered as before, whatever its name there; none if it is new."""
         if barcode not in self._wells:
-            self._wells[barcode] = wells = defaultdict(set)
+            wells = self._wells[barcode] = defaultdict[str, set[Well]](set)
             copied = self._copies.origins(self._config.image_root / barcode)
             for image in self._database.entered(barcode):
                 stored = self._config.image_root / barcode / str(image.inspection) / image.image_name
