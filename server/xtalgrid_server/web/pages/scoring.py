@@ -214,7 +214,8 @@ class PersonScoring:
         at, own = time_given(typed.seconds_ago, received), self._by(typed.image, who)
         last = own[-1] if own else None
         if typed.undoes is None:
-            if last is not None and last.at > at + _CLOCKS_DIFFER:
+            # What is dated after now was recorded while this computer's clock was ahead, and forbids nothing new.
+            if last is not None and min(last.at, received) > at + _CLOCKS_DIFFER:
                 raise RefusedScoreError(f"You have scored this drop since: {last.outcome or 'withdrawn'}.")
             outcome, code = person_outcome(typed.outcome, self._keys)
             score_id, undoes = typed.score, None
