@@ -185,9 +185,15 @@ def _compile_zoned_on_oracle(element: _Zoned, compiler: Any, **arguments: Any) -
 
 
 def trimmed(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
-    """Return a column of texts for comparison with a pattern, without the blanks that fill a CHAR column."""
+    """Return a column of texts for comparison with a pattern, without blanks at their end; see `VendorText`."""
     found = getattr(column.type, "found", EXPECTED)
-    return sa.func.rtrim(column, type_=sa.String()) if found.padded else column
+    return column if found.number else sa.func.rtrim(column, type_=sa.String())
+
+
+def as_it_stands(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    """Select a text with its blanks, which belong to it where the database compares it, unless they fill a column."""
+    found = getattr(column.type, "found", EXPECTED)
+    return (sa.type_coerce(column, sa.String()) if found == EXPECTED else sa.null()).label("as_it_stands")
 
 
 class _IsNoText(FunctionElement[bool]):
