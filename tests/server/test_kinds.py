@@ -221,6 +221,19 @@ def test_an_image_whose_name_is_no_text_is_recorded_and_taken_when_it_is_named(o
         assert all(one.startswith("I_IMAGES, INSPECTID 2") for one, *_ in lab.failures())
 
 
+def test_several_images_of_an_inspection_without_a_usable_name_are_recorded_once(open_lab):
+    lab = open_lab()
+    lab.enter([datetime(2026, 1, 1), datetime(2026, 1, 2)])
+    lab.name(2, "")
+    lab.add_image(2, "x" * 300)
+    for planned in ({1}, set(), set()):
+        assert lab.create_work() == planned
+        ((name, reason, detail),) = lab.failures()
+        assert (name, reason) == ("I_IMAGES, INSPECTID 2", "unusable row")
+        assert detail.startswith("IMAGENAME is '', not a text; IMAGENAME is 'xxx")
+        assert lab.count_failures() == 1
+
+
 class Lab:
     """A vendor's database on SQLite, with an image for each inspection, and a chain over it."""
 
@@ -234,6 +247,17 @@ class Lab:
         with sqlite3.connect(self._folder / "ct.db") as connection:
             connection.execute("update i_images set imagename = ? where inspectid = ?", (name, inspect_id))
         connection.close()
+
+    def add_image(self, inspect_id: int, name: str) -> None:
+        with sqlite3.connect(self._folder / "ct.db") as connection:
+            connection.execute("insert into i_images values (?, ?)", (inspect_id, name))
+        connection.close()
+
+    def count_failures(self) -> int:
+        with sqlite3.connect(self._folder / "home" / "ledger.db") as connection:
+            (number,) = connection.execute("select count(*) from failures").fetchone()
+        connection.close()
+        return number
 
     def renumber(self, inspect_id: int, number: int) -> None:
         with sqlite3.connect(self._folder / "ct.db") as connection:

@@ -183,3 +183,25 @@ def test_a_persons_score_without_a_date_counts(system, score, person, vendor, po
         if action == "publish":
             dates = [one.date for one in of_policy.imager.scores_of_drops([row.inspect_id])[row.inspect_id]]
             assert dates == [datetime(1, 1, 1), INSPECTED]
+
+
+def test_rows_whose_scoredby_a_rule_of_the_lab_writes_in_capitals_are_ours(system, score, score_table, vendor):
+    """Otherwise they would be a person's, before which the next ARTscore is dated, so that XtalTrak never shows it."""
+    score({(1, 1): Outcome.CLEAR})
+    vendor(
+        "create trigger capitals after insert on i_scores "
+        "begin update i_scores set scoredby = upper(scoredby) where scoreid = new.scoreid; end"
+    )
+    run = system.finalize(frames="none").csv.stem
+    system.publish()
+    assert score_table() == [(1, "01", INSPECTED, "ARTSCORE")]
+    system.sync()
+    assert list(system.imager.scored_by_people()) == []
+    assert {one.row.by for one in system.ledger.imager_scores.history([1])} == {"ARTscore"}
+    score({(1, 1): Outcome.HARVESTABLE}, threshold=0.5)
+    system.finalize(frames="none")
+    assert system.publish().actions == {"replace": 1}
+    assert score_table() == [(1, "23", INSPECTED, "ARTSCORE")]
+    assert system.undo(system.ledger.publications.later_runs(run)[1], "test").restored == 1
+    assert system.undo(run, "test").removed == 1
+    assert score_table() == []

@@ -463,10 +463,14 @@ class _Run:
 
     def record_unusable(self, rows: list[UnusableRow]) -> None:
         """Record the rows that could not be used, each once, whichever runs meet them."""
+        by_name: dict[str, list[UnusableRow]] = {}
         for row in rows:
-            detail = f"{row.column} is {row.value}, not {row.expected}; correct the row"
-            if self._dry_run or self._ledger.failures.add(row.name, STEP, FailureReason.UNUSABLE_ROW, detail):
-                self.created.unusable.append(row)
+            by_name.setdefault(row.name, []).append(row)
+        for name, same in by_name.items():  # an inspection may have several images without a usable name
+            wrong = sorted(f"{row.column} is {row.value}, not {row.expected}" for row in same)
+            detail = f"{'; '.join(wrong)}; correct the row{'s' if len(same) > 1 else ''}"
+            if self._dry_run or self._ledger.failures.add(name, STEP, FailureReason.UNUSABLE_ROW, detail):
+                self.created.unusable += same
 
     def close_unit(self) -> None:
         """Make a unit of the collected images: the zip, then the ledger, then the grid; each can be repeated."""

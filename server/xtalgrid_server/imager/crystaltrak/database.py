@@ -58,7 +58,7 @@ class ImagerDatabase(Connections):
             note_earlier_imports(config)
         super().__init__(config)
         self._config, self._light = config, config.light
-        self.rows = RowReader()
+        self.rows = RowReader(programs=settings.programs)
         if not settings.url:  # embedded: we create the tables
             own = [self.tables.autoscores] if config.publish.autoscores else []
             with self.errors():

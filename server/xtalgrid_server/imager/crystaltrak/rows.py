@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -42,6 +43,9 @@ class RowReader:
     ----------
     is_quiet
         Whether not to log them.
+    programs
+        SCOREDBY names of programs, which are read as they are written here, whatever their case: a lab's database may
+        have a rule that changes it.
 
     Attributes
     ----------
@@ -49,8 +53,9 @@ class RowReader:
         Each unusable row once, in the order in which they were met.
     """
 
-    def __init__(self, *, is_quiet: bool = False) -> None:
+    def __init__(self, *, is_quiet: bool = False, programs: Iterable[str] = ()) -> None:
         self._is_quiet = is_quiet
+        self._programs = {name.lower(): name for name in programs}
         self.unusable: dict[UnusableRow, None] = {}
 
     def forget(self, inspect_ids: Iterable[int]) -> None:
@@ -71,7 +76,8 @@ class RowReader:
             if score.date == FIRST_DATE:
                 for _ in self._each([row], lambda row: _date(row, "scoredate"), "scores", "scoreid"):
                     pass
-            yield score
+            name = self._programs.get(score.by.lower(), score.by)
+            yield score if name == score.by else replace(score, by=name)
 
     def _each(self, rows: Iterable[Any], convert: Callable[[Any], T], table: str, key: str) -> Iterator[T]:
         for row in rows:

@@ -190,6 +190,15 @@ def trimmed(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
     return column if found.number else sa.func.rtrim(column, type_=sa.String())
 
 
+def is_name(column: sa.ColumnElement[Any], name: str) -> sa.ColumnElement[bool]:
+    """Return the condition that a column of texts holds a name, whatever its case and the blanks behind it."""
+    text = trimmed(column)
+    found = getattr(column.type, "found", EXPECTED)
+    return (
+        text == name if found.number else sa.or_(text == name, sa.func.upper(text, type_=sa.String()) == name.upper())
+    )
+
+
 def as_it_stands(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
     """Select a text with its blanks, which belong to it where the database compares it, unless they fill a column."""
     found = getattr(column.type, "found", EXPECTED)

@@ -377,10 +377,12 @@ class PersonScoring:
             if own[-1].id != after.id:
                 return
             before = own[-2] if len(own) > 1 else None
+            code = (after.code or self._config.score_code(after.outcome)) if after.outcome else None
+            if code and (gone := self._imager.gone([row])):
+                raise ImagerError(gone[row.inspect_id])
             with self._imager.writing() as writer:
                 if before is not None and before.written_id is not None:
                     writer.remove(before.written_id, who)
-                code = (after.code or self._config.score_code(after.outcome)) if after.outcome else None
                 if code:
                     now = self._config.imager.local(time.time())
                     written = writer.insert(row.inspect_id, code, now, who, row.image_name)
