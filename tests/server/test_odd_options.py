@@ -87,7 +87,13 @@ def test_a_folder_is_no_file_to_write(xtalgrid, score, folder):
 
 
 def test_what_can_be_no_host_is_one_message(xtalgrid):
-    assert "no host has this name" in xtalgrid("serve", "--host", "x" * 64, code=2)
+    assert "no host has this name" in xtalgrid("serve", "--host", "ü" * 70, code=2)
+
+
+@pytest.mark.parametrize("words", [["simulate", "--spread"], ["simulate", "--days"], ["look_again", "--minutes"]])
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_what_is_no_number_is_refused(xtalgrid, words, value):
+    assert "no number to reckon with" in xtalgrid(*words, value, code=2)
 
 
 @pytest.mark.parametrize("as_", ["", " ", "x" * 101])

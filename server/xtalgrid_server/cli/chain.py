@@ -16,7 +16,7 @@ from ..steps.alerts import Alert, as_row, check_sent, describe, preview
 from ..steps.publish_ispyb_marks import is_run_of_marks
 from ..steps.step import user
 from ..steps.system import System
-from .options import GivenPath, dry_run_option, log_access, with_config
+from .options import FiniteRange, GivenPath, dry_run_option, log_access, with_config
 from .printing import json_option, print_found, print_lines
 
 
@@ -156,7 +156,7 @@ def sync(config: Config) -> None:
 @click.command("look_again")
 @click.option("--all", "everything", is_flag=True, help="Of the whole archive (default: of the last alerts.days days).")
 @click.option("--barcode", "barcodes", multiple=True, help="Only this plate, however old. Repeatable.")
-@click.option("--minutes", type=click.FloatRange(min=0), help="Stop after this time; the next run goes on.")
+@click.option("--minutes", type=FiniteRange(min=0), help="Stop after this time; the next run goes on.")
 @with_config
 def look_again(config: Config, everything: bool, barcodes: tuple[str, ...], minutes: float | None) -> None:
     """Compare crystals with the drop's first inspection, and look at them in UV light.

@@ -124,7 +124,7 @@ def _check_port(host: str, port: int) -> None:
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as listener:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind((host, port))
-    except (OSError, UnicodeError) as error:  # the latter for what can be no host name
+    except (OSError, UnicodeError, TypeError) as error:  # the last two for what can be no host name
         why = error.strerror if isinstance(error, OSError) else "no host has this name"
         raise ConfigError(
             f"viewer.host, viewer.port: cannot listen on {host}:{port} ({why}); "
