@@ -25,7 +25,7 @@ from ..source import image_path
 from .column_types import EXPECTED, NEVER, ColumnTypes
 from .connection import Connections
 from .rows import RowReader
-from .tables import CrystalTrak, as_it_stands, is_no_text, named, trimmed
+from .tables import CrystalTrak, as_it_stands, found_type, is_no_text, named, trimmed
 from .writer import ScoreWriter
 
 T = TypeVar("T")
@@ -239,7 +239,7 @@ class ImagerDatabase(Connections):
         """Yield the matching images of one plate by inspection, newest first."""
         inspections = self.tables.inspections
         is_barcode = inspections.c.barcodeid == barcode
-        if self.tables.inspections.c.barcodeid.type.found == EXPECTED:  # blanks may have been entered behind it
+        if found_type(inspections.c.barcodeid) == EXPECTED:  # blanks may have been entered behind it
             is_barcode |= inspections.c.barcodeid.like(like_pattern(barcode) + " %", escape=_ESCAPE)
         statement = (
             self._select_fitting(unusable=True)
