@@ -411,8 +411,9 @@ class ImagerDatabase(Connections):
         )
         for part in chunks(list(known)):
             asked = sa.select(*named(inspections.inspectid, *place)).where(inspections.inspectid.in_(part))
-            for inspect_id, *found in self.read_all(asked):
-                number = int(inspect_id)
+            for row in self.read_all(asked):
+                number = int(row.inspectid)
+                found: list[Any] = list(row)[1:]
                 why.pop(number, None)
                 image = known[number]
                 if [*map(str, found)] != [*map(str, (image.barcode, image.inspection, *image.well))]:
