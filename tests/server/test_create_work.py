@@ -192,6 +192,17 @@ def test_an_archive_whose_rate_is_used_up_says_so(labs):
     )
 
 
+def test_units_from_before_the_clock_was_set_back_use_up_no_rate(labs):
+    image = imager_of(labs)
+    image(-300, 5), image(0, 1)
+    labs.create_work(), came_back(labs)
+    assert labs.create_work(backfill=True).planned == 4
+    came_back(labs)
+    with labs.ledger._db.writing() as connection:
+        connection.execute(tables.units.update().values(made_at=datetime(2999, 1, 1)))
+    assert labs.create_work(backfill=True).planned == 1
+
+
 def test_an_archive_waits_while_the_share_is_off(labs):
     image = imager_of(labs)
     image(-300, 3), image(0, 1)

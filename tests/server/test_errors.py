@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import resource
 import socket
 import sqlite3
-from contextlib import closing
+from contextlib import closing, contextmanager
 
 import pytest
 from click.testing import CliRunner
@@ -52,6 +53,50 @@ def test_a_file_that_another_program_holds_is_not_taken_for_a_full_disk(tmp_path
         with pytest.raises(sqlite3.OperationalError) as caught:
             ours.execute("begin immediate")
     assert "another program holds the file" in sqlite_remedy(str(caught.value))
+
+
+@pytest.fixture
+def full_disk():
+    """Nothing can be written to a file until the block ends."""
+
+    @contextmanager
+    def limited():
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    return limited
+
+
+@pytest.mark.parametrize("words", [["init", "x.toml"], ["viewer", "metrics-token"]])
+def test_a_full_disk_leaves_no_half_of_a_file_that_would_be_used(tmp_path, say, full_disk, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    with full_disk():
+        said = say(*words)
+    assert "File too large" in said
+    assert not list(tmp_path.iterdir())
+    assert CliRunner().invoke(main, ["--home", str(tmp_path), *words]).exit_code == 0
+    (file,) = tmp_path.iterdir()
+    assert file.stat().st_size >= 32
+
+
+def test_what_sqlite_calls_an_error_of_the_disk_may_be_a_full_one(tmp_path, full_disk):
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as ledger:
+        ledger.execute("create table a (b)")
+        with full_disk(), pytest.raises(sqlite3.OperationalError) as caught:
+            ledger.execute("insert into a values (1)")
+            ledger.commit()
+    assert str(caught.value) in ("disk I/O error", "database or disk is full")
+    assert "free some disk space" in sqlite_remedy(str(caught.value))
+
+
+def test_a_home_that_is_a_file_is_named(tmp_path):
+    (tmp_path / "home").write_text("mine")
+    done = CliRunner().invoke(main, ["--home", str(tmp_path / "home"), "status"])
+    assert (done.exit_code, "home is a file; choose a folder" in done.output) == (2, True)
 
 
 @pytest.mark.parametrize("toml", ['home = "~nobody-here/x"', "[imager]\nfolder = '~nobody-here/x'"])

@@ -80,11 +80,13 @@ def is_whole(value: object) -> bool:
 
 
 def is_usable(column: str, value: object) -> bool:
-    if column in ("barcodeid", "imagename"):  # blanks only fill a CHAR column
-        return isinstance(value, int) or (isinstance(value, str) and value.rstrip(" ") != "")
+    if column in ("barcodeid", "imagename"):  # blanks at the end are no part of it
+        text = value.rstrip(" ") if isinstance(value, str) else ""
+        fits = len(text.encode()) <= (30 if column == "barcodeid" else 255) and "\0" not in text
+        return isinstance(value, int) or (fits and text != "")
     number = int(value) if is_whole(value) else None  # type: ignore[call-overload]
     first = {"inspectnumber": None, "subwell": 0}.get(column, 1)
-    return number is not None and (first is None or first <= number <= 99)
+    return number is not None and (abs(number) < 2**31 if first is None else first <= number <= 99)
 
 
 @settings(max_examples=12)
@@ -141,6 +143,15 @@ def test_the_highest_id_is_the_highest_that_is_read(tmp_path, highest):
     entered = [image.inspect_id for group in database.entered_after(0) for image in group]
     assert (entered, database.last_id()) == ([1, highest], highest)
     database.close()
+
+
+@pytest.mark.parametrize("highest", [2**63 - 1, 2**62])
+def test_the_highest_id_that_a_database_has_stops_no_run(open_lab, highest):
+    lab = open_lab()
+    lab.enter([datetime(2026, 1, 1), datetime(2026, 1, 2)])
+    lab.renumber(2, highest)
+    assert lab.create_work() == {1, highest}
+    assert lab.create_work() == set()
 
 
 # ---- clocks ----------------------------------------------------------------------------------------------------
@@ -210,6 +221,19 @@ def test_an_image_whose_name_is_no_text_is_recorded_and_taken_when_it_is_named(o
         assert all(one.startswith("I_IMAGES, INSPECTID 2") for one, *_ in lab.failures())
 
 
+def test_several_images_of_an_inspection_without_a_usable_name_are_recorded_once(open_lab):
+    lab = open_lab()
+    lab.enter([datetime(2026, 1, 1), datetime(2026, 1, 2)])
+    lab.name(2, "")
+    lab.add_image(2, "x" * 300)
+    for planned in ({1}, set(), set()):
+        assert lab.create_work() == planned
+        ((name, reason, detail),) = lab.failures()
+        assert (name, reason) == ("I_IMAGES, INSPECTID 2", "unusable row")
+        assert detail.startswith("IMAGENAME is '', not a text; IMAGENAME is 'xxx")
+        assert lab.count_failures() == 1
+
+
 class Lab:
     """A vendor's database on SQLite, with an image for each inspection, and a chain over it."""
 
@@ -222,6 +246,23 @@ class Lab:
     def name(self, inspect_id: int, name: object) -> None:
         with sqlite3.connect(self._folder / "ct.db") as connection:
             connection.execute("update i_images set imagename = ? where inspectid = ?", (name, inspect_id))
+        connection.close()
+
+    def add_image(self, inspect_id: int, name: str) -> None:
+        with sqlite3.connect(self._folder / "ct.db") as connection:
+            connection.execute("insert into i_images values (?, ?)", (inspect_id, name))
+        connection.close()
+
+    def count_failures(self) -> int:
+        with sqlite3.connect(self._folder / "home" / "ledger.db") as connection:
+            (number,) = connection.execute("select count(*) from failures").fetchone()
+        connection.close()
+        return number
+
+    def renumber(self, inspect_id: int, number: int) -> None:
+        with sqlite3.connect(self._folder / "ct.db") as connection:
+            for table in ("i_inspections", "i_images"):
+                connection.execute(f"update {table} set inspectid = ? where inspectid = ?", (number, inspect_id))
         connection.close()
 
     def failures(self) -> list[tuple[str, str, str]]:

@@ -210,6 +210,8 @@ def test_an_original_that_is_gone_is_tried_again_when_it_is_back_or_after_some_h
             assert [tries(), tries()] == [True, False], "remembered, and counted"
             system.ledger.looks.record(dataclasses.replace(look_of(system, image), at=now() - timedelta(hours=7)))
             assert [tries(), tries()] == [True, False], "hours later"
+            system.ledger.looks.record(dataclasses.replace(look_of(system, image), at=now() + timedelta(days=300)))
+            assert [tries(), tries()] == [True, False], "the clock was set back"
             assert tries("CI1"), "when somebody asks for the plate"
             assert "besides  2 known, 1 unreadable (1 missing file)" in run(config, "look_again", "--all")
             assert "1 crystal is not compared, since a picture can't be read: 1 missing file" in run(config, "status")

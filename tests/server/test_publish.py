@@ -85,6 +85,8 @@ def test_no_cell_is_a_formula_and_set_autoscore_reads_what_was_written(system, s
     (row,) = score({(1, 1): Outcome.CLEAR}, image='=cmd|" /C calc"!A1;=1+1')
     with system.ledger.scores._db.writing() as connection:
         connection.execute(sa.text("UPDATE images SET barcode = '@P;+1', image_name = '=1\r-2;=3.jpg'"))
+    with system.imager.transaction() as connection:  # its plate there too
+        connection.execute(system.imager.tables.inspections.update().values(barcodeid="@P;+1"))
     path = system.finalize(frames="none").csv
     (line,) = read(path)
     assert (line["barcode"], line["image"]) == ("'@P;'+1", "'=1\r'-2;'=3.jpg")

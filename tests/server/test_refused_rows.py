@@ -1,12 +1,18 @@
 """Rows that the score table refuses, by a trigger of SQLite's here; on MariaDB see ``ispyb/``."""
 
 import os
+from datetime import datetime
 
+import msgspec
 import pytest
 
 from xtalgrid_core.errors import ImagerError
 from xtalgrid_core.outcomes import Outcome
+from xtalgrid_server.config import from_string
 from xtalgrid_server.steps import publish
+from xtalgrid_server.steps.system import System
+
+from .conftest import INSPECTED
 
 
 @pytest.fixture
@@ -92,3 +98,110 @@ def test_rows_that_were_written_are_not_written_again_for_one_that_was_refused(s
     refuse()
     system.publish()
     assert [row[0] for row in score_table()] == [first.inspect_id]
+
+
+@pytest.fixture
+def vendor(system):
+    """``vendor(sql)``: what another program does in the imager database."""
+
+    def change(sql):
+        with system.imager._engine.begin() as connection:
+            connection.exec_driver_sql(sql)
+
+    return change
+
+
+def test_a_score_is_not_written_for_an_inspection_that_was_deleted(system, score, score_table, vendor):
+    deleted, other = score({(col, 1): Outcome.CLEAR for col in (1, 2)})
+    csv_file = system.finalize(frames="none").csv
+    vendor(f"update i_inspections set inspectid = 77 where inspectid = {deleted.inspect_id}")
+    said = f"{csv_file.name} line 2: inspection {deleted.inspect_id} is not in the imager database any more"
+    assert system.publish(dry_run=True).refused == [said]
+    assert (published := system.publish()).refused == [said]
+    assert published.actions == {"insert": 1}
+    assert [row[0] for row in score_table()] == [other.inspect_id]
+    vendor(f"update i_inspections set inspectid = {deleted.inspect_id} where inspectid = 77")
+    assert system.publish().actions == {"insert": 1}
+    assert len(score_table()) == 2
+
+
+def test_an_id_that_is_another_drops_now_gets_no_score_of_the_old_one(system, score, score_table, vendor):
+    """As in a database that was restored; a well that was corrected still has its image, and gets its score."""
+    reused, corrected = score({(col, 1): Outcome.CLEAR for col in (1, 2)})
+    system.finalize(frames="none")
+    vendor(f"update i_inspections set barcodeid = 'CI5', col = 7 where inspectid = {reused.inspect_id}")
+    vendor(f"update i_images set imagename = 'another.jpg' where inspectid = {reused.inspect_id}")
+    vendor(f"update i_inspections set col = 9 where inspectid = {corrected.inspect_id}")
+    (said,) = system.publish().refused
+    assert said.endswith(f"inspection {reused.inspect_id} is of another drop now, CI5 number 3")
+    assert [row[0] for row in score_table()] == [corrected.inspect_id]
+
+
+def test_a_row_of_ours_that_goes_while_it_is_written_is_tried_again(system, score, score_table, vendor):
+    score({(1, 1): Outcome.CLEAR})
+    system.finalize(frames="none")
+    system.publish()
+    score({(1, 1): Outcome.HARVESTABLE, (2, 1): Outcome.CLEAR}, threshold=0.5)
+    system.finalize(frames="none")
+    vendor("create trigger elsewhere before update on i_scores begin select raise(ignore); end")
+    published = system.publish()
+    assert published.actions == {"insert": 1}
+    (said,) = published.refused
+    assert "SCOREID 1 was changed or deleted by somebody else while it was written" in said
+    vendor("drop trigger elsewhere")
+    assert system.publish().actions == {"replace": 1}
+    assert sorted(row[1] for row in score_table()) == ["01", "23"]
+
+
+@pytest.mark.parametrize("blanks", ["", "  "])
+def test_blanks_behind_texts_hide_no_score_plate_or_image(system, score, person, vendor, blanks):
+    """A VARCHAR2 holds them and compares with them, other than a CHAR."""
+    rows = score({(col, 1): Outcome.CLEAR for col in (1, 2)})
+    person(rows[0].inspect_id, "13", INSPECTED)
+    vendor(f"update i_inspections set barcodeid = barcodeid || '{blanks}'")
+    vendor(f"update i_images set imagename = imagename || '{blanks}'")
+    vendor(f"update i_scores set scoredby = scoredby || '{blanks}'")
+    system.imager._settings = msgspec.structs.replace(system.imager._settings, patterns=("*_RDI.jpg",))
+    (given,) = system.imager.scores_of_drops([rows[0].inspect_id])[rows[0].inspect_id]
+    assert (given.code, given.by) == ("13", "jdoe")
+    for found in (system.imager.of_plate("CI022987"), system.imager.newest_first(None, None)):
+        assert {image for group in found for image in group} == set(rows)
+    assert not list(system.imager.of_plate("CI02298"))
+
+
+@pytest.mark.parametrize(("policy", "action"), [("drop", "keep"), ("inspection", "keep"), ("behind", "publish")])
+def test_a_persons_score_without_a_date_counts(system, score, person, vendor, policy, action):
+    (row,) = score({(1, 1): Outcome.HARVESTABLE})
+    person(row.inspect_id, "13", INSPECTED)
+    vendor("update i_scores set scoredate = ''")
+    config = from_string(f'[publish]\npolicy = "{policy}"\n', home=system.config.home)
+    with System(config) as of_policy:
+        done = of_policy.finalize(frames="none")
+        assert done.actions == {action: 1}
+        assert "13 by jdoe without a date" in done.csv.read_text()
+        of_policy.publish()
+        if action == "publish":
+            dates = [one.date for one in of_policy.imager.scores_of_drops([row.inspect_id])[row.inspect_id]]
+            assert dates == [datetime(1, 1, 1), INSPECTED]
+
+
+def test_rows_whose_scoredby_a_rule_of_the_lab_writes_in_capitals_are_ours(system, score, score_table, vendor):
+    """Otherwise they would be a person's, before which the next ARTscore is dated, so that XtalTrak never shows it."""
+    score({(1, 1): Outcome.CLEAR})
+    vendor(
+        "create trigger capitals after insert on i_scores "
+        "begin update i_scores set scoredby = upper(scoredby) where scoreid = new.scoreid; end"
+    )
+    run = system.finalize(frames="none").csv.stem
+    system.publish()
+    assert score_table() == [(1, "01", INSPECTED, "ARTSCORE")]
+    system.sync()
+    assert list(system.imager.scored_by_people()) == []
+    assert {one.row.by for one in system.ledger.imager_scores.history([1])} == {"ARTscore"}
+    score({(1, 1): Outcome.HARVESTABLE}, threshold=0.5)
+    system.finalize(frames="none")
+    assert system.publish().actions == {"replace": 1}
+    assert score_table() == [(1, "23", INSPECTED, "ARTSCORE")]
+    assert system.undo(system.ledger.publications.later_runs(run)[1], "test").restored == 1
+    assert system.undo(run, "test").removed == 1
+    assert score_table() == []

@@ -151,6 +151,9 @@ def test_framed_images_are_kept_as_long_as_configured(system, score):
     old, young = sorted(system.config.frames_dir.rglob("*_ART.jpg"))
     os.utime(old, (0, 0))
     with_policy(system, frames_days=30.0)
+    stamp = system.config.home / "frames-looked-through"
+    stamp.touch()
+    os.utime(stamp, (2e9, 2e9))  # from before the clock was set back
     system.finalize()
     assert list(system.config.frames_dir.rglob("*_ART.jpg")) == [young]
 

@@ -16,7 +16,7 @@ from ..steps.alerts import Alert, as_row, check_sent, describe, preview
 from ..steps.publish_ispyb_marks import is_run_of_marks
 from ..steps.step import user
 from ..steps.system import System
-from .options import dry_run_option, log_access, tell_unknown, with_config
+from .options import FiniteRange, GivenPath, dry_run_option, log_access, tell_unknown, with_config
 from .printing import json_option, print_found, print_lines
 
 
@@ -31,6 +31,8 @@ def create_work_command(
     config: Config, limit: int | None, barcodes: tuple[str, ...], retry: bool, backfill: bool, dry_run: bool
 ) -> None:
     """Find new images in the imager database and pack them into work units, newest first."""
+    if barcodes and backfill:
+        raise click.UsageError("give either --barcode or --backfill, which is for all plates of the archive")
     with System(config) as system:
         created = system.create_work(limit=limit, barcodes=barcodes, dry_run=dry_run, retry=retry, backfill=backfill)
     would = "would be " if dry_run else ""
@@ -79,7 +81,7 @@ def finalizer_command(config: Config, shadow: bool) -> None:
 
 
 @click.command("set_autoscore")
-@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("files", nargs=-1, type=GivenPath(path_type=Path))
 @click.option(
     "--undo",
     metavar="RUN",
@@ -120,6 +122,10 @@ def set_autoscore_command(config: Config, files: tuple[Path, ...], undo: str | N
             say(line)
 
 
+_LONGEST_NAME = 100
+"""Characters of a person's name that the ledger holds."""
+
+
 def _undo_marks(config: Config, run: str, dry_run: bool) -> None:
     with System(config) as system:
         done = system.undo_marks(run, user(), dry_run=dry_run)
@@ -150,7 +156,7 @@ def sync(config: Config) -> None:
 @click.command("look_again")
 @click.option("--all", "everything", is_flag=True, help="Of the whole archive (default: of the last alerts.days days).")
 @click.option("--barcode", "barcodes", multiple=True, help="Only this plate, however old. Repeatable.")
-@click.option("--minutes", type=click.FloatRange(min=0), help="Stop after this time; the next run goes on.")
+@click.option("--minutes", type=FiniteRange(min=0), help="Stop after this time; the next run goes on.")
 @with_config
 def look_again(config: Config, everything: bool, barcodes: tuple[str, ...], minutes: float | None) -> None:
     """Compare crystals with the drop's first inspection, and look at them in UV light.
@@ -203,6 +209,11 @@ def _review(action: str, past: str) -> click.Command:
     @click.option("--as", "who", default=user, help="Who decides; default: the user running this.")
     @with_config
     def command(config: Config, score_ids: tuple[int, ...], everything: bool, barcode: str | None, who: str) -> None:
+        who = who.strip()
+        if not 0 < len(who) <= _LONGEST_NAME:
+            raise click.UsageError(f"--as needs a name of 1 to {_LONGEST_NAME} characters")
+        if everything and barcode is not None:
+            raise click.UsageError("give either --all or --barcode")
         with System(config) as system:
             held = {score_id for score_id, action in system.ledger.decisions.actions().items() if action == "hold"}
             held |= system.ledger.publications.undone_scores()

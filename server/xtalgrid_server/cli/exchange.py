@@ -26,7 +26,7 @@ from ..exchange.scored import export_scored
 from ..reports.entries import Filter
 from ..steps.system import System
 from ..storage.permissions import outside
-from .options import filter_options, log_access, tell_unknown, with_config
+from .options import INSPECTION, GivenPath, filter_options, log_access, tell_unknown, with_config
 from .printing import json_option, print_found, print_lines
 
 EXIT_REFUSED = 1
@@ -34,7 +34,7 @@ EXIT_REFUSED = 1
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("file", type=GivenPath(path_type=Path, dir_okay=False))
 @click.option("--barcode", default="", help="The plate, if the file has no column barcode.")
 @with_config
 def layout(config: Config, file: Path, barcode: str) -> None:
@@ -50,17 +50,17 @@ def layout(config: Config, file: Path, barcode: str) -> None:
 
 
 @click.command("import-scores")
-@click.argument("file", type=click.Path(path_type=Path), required=False)
+@click.argument("file", type=GivenPath(path_type=Path), required=False)
 @click.option("--ispyb", is_flag=True, help="Import people's scores from ISPyB (imager.ispyb or publish.ispyb).")
 @click.option("--schema", default="", help="With --ispyb: a program's scores instead, by their schema, such as MARCO.")
 @click.option("--by", default="", help="Who gave the scores, if the file does not say.")
 @click.option("--kind", type=click.Choice(["person", "program"]), help="Whether that is a person or a program.")
 @click.option("--barcode", default="", help="The plate, if the file does not say.")
-@click.option("--inspection", type=click.IntRange(min=0), help="The inspection, if the file does not say.")
+@click.option("--inspection", type=click.IntRange(0, INSPECTION.max), help="The inspection, if the file does not say.")
 @click.option("--sheet", default="", help="The sheet of an Excel workbook.")
 @click.option("--dry-run", is_flag=True, help="Show the account of what would be imported; record nothing.")
 @click.option(
-    "--refused", type=click.Path(path_type=Path, dir_okay=False), help="Write all refused lines to this CSV file."
+    "--refused", type=GivenPath(path_type=Path, dir_okay=False), help="Write all refused lines to this CSV file."
 )
 @click.option("--accept-sorted", is_flag=True, help="Accept probabilities that look mixed up.")
 @json_option
@@ -97,15 +97,15 @@ def import_scores_command(
 
 
 @click.command("import-annotations")
-@click.argument("file", metavar="FILE|FOLDER", type=click.Path(path_type=Path, exists=True))
+@click.argument("file", metavar="FILE|FOLDER", type=GivenPath(path_type=Path, exists=True))
 @click.option("--by", default="", help="Who drew them, if the file does not say.")
 @click.option("--kind", type=click.Choice(["person", "program"]), help="Whether that is a person or a program.")
 @click.option("--barcode", default="", help="The plate, if the file does not say.")
-@click.option("--inspection", type=click.IntRange(min=0), help="The inspection, if the file does not say.")
+@click.option("--inspection", type=click.IntRange(0, INSPECTION.max), help="The inspection, if the file does not say.")
 @click.option("--confirmed", is_flag=True, help="A person looked at all: what is as exported is theirs too.")
 @click.option("--dry-run", is_flag=True, help="Show the account of what would be imported; record nothing.")
 @click.option(
-    "--refused", type=click.Path(path_type=Path, dir_okay=False), help="Write all that was refused to this CSV file."
+    "--refused", type=GivenPath(path_type=Path, dir_okay=False), help="Write all that was refused to this CSV file."
 )
 @json_option
 @with_config
@@ -134,14 +134,16 @@ def import_annotations_command(
 
 @click.command("export")
 @click.argument("kind", metavar="FORMAT", type=click.Choice((*FORMATS, "xtal")))
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("out", type=GivenPath(path_type=Path))
 @filter_options
-@click.option("--inspection", type=click.IntRange(min=0), help="Only this inspection; xtal has the newest by default.")
+@click.option(
+    "--inspection", type=click.IntRange(0, INSPECTION.max), help="Only this inspection; xtal has the newest by default."
+)
 @click.option("--confirmed", is_flag=True, help="Only chops in the group that a person gave (boxes, --chops).")
 @click.option(
     "--chops",
     "chops_folder",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=GivenPath(path_type=Path, file_okay=False),
     help="Also write the best chops as PNG files into this folder, in a subfolder for each class.",
 )
 @with_config
@@ -192,7 +194,7 @@ def export_command(
 
 
 @click.command("export-scored")
-@click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("out", type=GivenPath(path_type=Path, dir_okay=False))
 @click.option(
     "--uv", multiple=True, help="Names of UV images, such as '*_UV_*', to export as mates of crystals. Repeatable."
 )

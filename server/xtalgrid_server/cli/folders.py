@@ -23,7 +23,7 @@ from ..steps.account import Account, account, account_lines
 from ..steps.run import FolderRun, run_folder
 from ..steps.system import System
 from .operations import serve
-from .options import copy_option, names_option, recursive_option, with_config
+from .options import GivenPath, copy_option, names_option, recursive_option, with_config
 from .printing import json_option, print_json
 
 EXIT_FAILED = 1
@@ -33,7 +33,7 @@ _NOTES_SHOWN = 20
 
 
 @click.command()
-@click.argument("folder", type=click.Path(path_type=Path), required=False)
+@click.argument("folder", type=GivenPath(path_type=Path), required=False)
 @recursive_option
 @copy_option
 @names_option
@@ -128,7 +128,7 @@ def _program() -> str:
 
 
 @click.command("import-folder")
-@click.argument("folder", type=click.Path(path_type=Path), required=False)
+@click.argument("folder", type=GivenPath(path_type=Path), required=False)
 @recursive_option
 @copy_option
 @names_option

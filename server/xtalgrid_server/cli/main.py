@@ -21,6 +21,7 @@ from .exchange import EXCHANGE
 from .folders import FOLDERS
 from .models import model
 from .operations import OPERATIONS
+from .options import GivenPath
 from .plate_report import report
 from .reports import REPORTS
 from .service import service
@@ -67,10 +68,10 @@ class _Commands(CommandGroup):
 @click.option(
     "--config",
     "file",
-    type=click.Path(path_type=Path),
+    type=GivenPath(path_type=Path),
     help="Configuration file; default: xtalgrid.toml in this folder.",
 )
-@click.option("--home", type=click.Path(path_type=Path), help="Data folder; default: as configured, or xtalgrid-data.")
+@click.option("--home", type=GivenPath(path_type=Path), help="Data folder; default: as configured, or xtalgrid-data.")
 @click.pass_context
 def main(ctx: click.Context, file: Path | None, home: Path | None) -> None:
     """Score every drop a crystallization imager photographs."""

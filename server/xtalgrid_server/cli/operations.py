@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import socket
-from contextlib import nullcontext, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import click
@@ -36,15 +37,28 @@ def init(file: Path) -> None:
         print_script(example)
         return
     try:
-        with file.open("x", encoding="utf-8") as stream:
+        with file.open("x", encoding="utf-8") as stream, _removed_if_it_fails(file):
             stream.write(example)
+            stream.flush()
     except FileExistsError as error:
         raise ConfigError(
             f"{file} already exists and was not changed; give another FILE, or remove it first"
         ) from error
     except OSError as error:
-        raise ConfigError(f"cannot write {file}: {error.strerror}; give another folder") from error
+        raise ConfigError(
+            f"cannot write {file}: {error.strerror}; give another folder, or fix this, and run it again"
+        ) from error
     say(f"{file} written; it explains every key")
+
+
+@contextmanager
+def _removed_if_it_fails(file: Path) -> Iterator[None]:
+    """Remove a file that was just made if what is written to it does not get there: half of one would be used."""
+    try:
+        yield
+    except OSError:
+        file.unlink(missing_ok=True)
+        raise
 
 
 @click.command("check-imager")
@@ -110,9 +124,10 @@ def _check_port(host: str, port: int) -> None:
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as listener:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind((host, port))
-    except OSError as error:
+    except (OSError, UnicodeError, TypeError) as error:  # the last two for what can be no host name
+        why = error.strerror if isinstance(error, OSError) else "no host has this name"
         raise ConfigError(
-            f"viewer.host, viewer.port: cannot listen on {host}:{port} ({error.strerror}); "
+            f"viewer.host, viewer.port: cannot listen on {host}:{port} ({why}); "
             "if another viewer is running there, stop it or use another --port"
         ) from error
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import math
 import os
 import sys
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,8 @@ def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
     def call(*args: Any, since: datetime | None, until: datetime | None, **options: Any) -> Any:
         names = ("outcome", "sample", "condition", "project", "barcode", "scored_by_people", "note", "favourites")
         fields = {name: options.pop(name) for name in names}
-        before = until + timedelta(days=1) if until else None
+        # Nothing is inspected after the last day that there is.
+        before = until + timedelta(days=1) if until and until.date() < date.max else None
         if since and before and since >= before:
             raise click.BadParameter("--from is later than --to")
         return command(*args, chosen=Filter(**fields, since=since, before=before), **options)
@@ -100,6 +102,30 @@ def check_account(home: Path) -> None:
             name = f"#{owner}"  # as sudo takes it
         raise XtalgridError(f"{home} belongs to {name}; run this as that account: sudo -u {name} xtalgrid …")
 
+
+class GivenPath(click.Path):
+    """A path that is not empty: an empty one, of a variable that is not set in a script, would be this folder."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path."""
+        if value == "":
+            self.fail("the path is empty; give one, or . for this folder", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class FiniteRange(click.FloatRange):
+    """A number in a range, and neither nan, which is in every range, nor infinite."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is no number to reckon with", param, ctx)
+        return number
+
+
+INSPECTION = click.IntRange(-(2**31), 2**31 - 1)
+"""Numbers of inspections that databases hold."""
 
 dry_run_option = click.option("--dry-run", is_flag=True, help="Show what would be done; write nothing.")
 names_option = click.option(

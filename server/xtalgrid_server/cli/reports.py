@@ -22,17 +22,17 @@ from ..reports.marks import COLUMNS as MARK_COLUMNS
 from ..reports.marks import mark_rows, plate_marks
 from ..reports.search import KEYS, DropGroup, Key, search
 from ..steps.system import System
-from .options import filter_options, log_access, tell_unknown, with_config
+from .options import INSPECTION, filter_options, log_access, tell_unknown, with_config
 from .printing import IMAGER_TIMES, csv_option, json_option, print_csv, print_found, print_json
 
-_inspection_option = click.option("--inspection", type=int, help="Only this inspection (default: all).")
+_inspection_option = click.option("--inspection", type=INSPECTION, help="Only this inspection (default: all).")
 _limit_option = partial(click.option, "--limit", type=click.IntRange(1, 1_000_000), default=50, show_default=True)
 
 
 @click.command("explain")
 @click.argument("barcode")
 @click.argument("well")
-@click.option("--inspection", type=int, help="Number of the inspection; default: the newest.")
+@click.option("--inspection", type=INSPECTION, help="Number of the inspection; default: the newest.")
 @click.option("--recompute", is_flag=True, help="Score the image again with the same models and options, and compare.")
 @json_option
 @with_config

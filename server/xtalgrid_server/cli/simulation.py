@@ -12,6 +12,7 @@ from xtalgrid_core.command_group import say
 
 from ..simulation.model import HOUR, Scenario, hosts_needed, simulate
 from ..simulation.summary import lines, summary
+from .options import FiniteRange
 from .printing import json_option, print_found
 
 _DEFAULT = Scenario()
@@ -22,7 +23,7 @@ def _option(name: str, text: str, kind: Any) -> Callable[[Callable[..., None]], 
     return click.option(f"--{name.replace('_', '-')}", type=kind, default=default, show_default=True, help=text)
 
 
-_POSITIVE = click.FloatRange(min=0, min_open=True)
+_POSITIVE = FiniteRange(min=0, min_open=True)
 _COUNT = click.IntRange(min=1)
 
 
@@ -33,20 +34,20 @@ _COUNT = click.IntRange(min=1)
 @_option("hosts", "Number of computers.", _COUNT)
 @_option("cores", "Cores that each computer gives.", _COUNT)
 @_option("core_s", "Core-seconds for a well on the median computer.", _POSITIVE)
-@_option("spread", "Standard deviation of its logarithm between computers.", click.FloatRange(min=0))
-@_option("unit_s", "Core-seconds that a unit costs in addition to its wells.", click.FloatRange(min=0))
+@_option("spread", "Standard deviation of its logarithm between computers.", FiniteRange(min=0))
+@_option("unit_s", "Core-seconds that a unit costs in addition to its wells.", FiniteRange(min=0))
 @_option("on_h", "Mean hours that a computer is on …", _POSITIVE)
-@_option("off_h", "… and then off; 0: always on.", click.FloatRange(min=0))
-@_option("poll_s", "Seconds until a computer asks for work again.", click.FloatRange(min=0))
+@_option("off_h", "… and then off; 0: always on.", FiniteRange(min=0))
+@_option("poll_s", "Seconds until a computer asks for work again.", FiniteRange(min=0))
 @_option("unit", "Wells in a unit.", _COUNT)
 @_option("archive_unit", "Wells in a unit of the archive.", _COUNT)
 @_option("create_work_s", "Seconds between runs of create_work.", _POSITIVE)
 @_option("quorum", "Computers that score each unit.", _COUNT)
-@_option("spot_checks", "Fraction of the units that one more computer scores.", click.FloatRange(0, 1))
-@_option("errors", "Fraction of the results that are lost or refused.", click.FloatRange(0, 1, max_open=True))
+@_option("spot_checks", "Fraction of the units that one more computer scores.", FiniteRange(0, 1))
+@_option("errors", "Fraction of the results that are lost or refused.", FiniteRange(0, 1, max_open=True))
 @_option("deadline_h", "Hours until a unit goes to another computer.", _POSITIVE)
 @_option("days", "Days to simulate.", _POSITIVE)
-@_option("warm_up_days", "Days at the start whose lags do not count.", click.FloatRange(min=0))
+@_option("warm_up_days", "Days at the start whose lags do not count.", FiniteRange(min=0))
 @_option("seed", "The same seed gives the same figures.", click.IntRange(min=0))
 @click.option(
     "--within-h",

@@ -27,6 +27,8 @@ EMBEDDED = "imager.db"
 Policy = Literal["behind", "drop", "inspection", "shadow"]
 Positive = Annotated[int, Meta(ge=1)]
 Part = Annotated[float, Meta(ge=0, le=1)]
+Days = Annotated[float, Meta(ge=0, le=500_000)]
+"""As many as a date of today can be moved back by."""
 Code = Annotated[str, Meta(pattern="^[0-9A-Za-z]{2}$")]
 Name = Annotated[str, Meta(pattern="^[A-Za-z][A-Za-z0-9_$#]{0,127}$")]
 """Name of a table, column or sequence. Case does not matter."""
@@ -109,7 +111,7 @@ class Imager(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Other SCOREDBY names that are programs, not people."""
     not_scored: tuple[str, ...] = ("20",)
     """Score codes that mean "not scored"."""
-    look_back_days: Annotated[float, Meta(ge=0)] = 14.0
+    look_back_days: Days = 14.0
     """Maximum age of a row of the score table, by its date, for `sync` to notice that it was changed or deleted."""
     tables: dict[str, Name] = field(default_factory=dict)
     """The lab's table names that differ from the vendor's (docs/imager-databases.md)."""
@@ -177,7 +179,7 @@ class Work(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Maximum size of the images in a unit, in megabytes."""
     limit: Positive = 10_000
     """Maximum number of images that one run of create_work plans."""
-    look_back_days: Annotated[float, Meta(ge=0)] = 3.0
+    look_back_days: Days = 3.0
     """How far behind the newest inspection to look for late images; at the first run, older images are the archive."""
     backfill_per_hour: Positive = 5000
     """Maximum number of archive images that ``create_work --backfill`` plans per hour."""
@@ -288,7 +290,7 @@ class Publish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Which framed images to draw when scores are finalized; crystals includes undecided wells."""
     frames_dir: str = ""
     """Folder of the framed images; empty: ``home/frames``. CrystalTrak shows only images under its image root."""
-    frames_days: Annotated[float, Meta(ge=0)] = 0.0
+    frames_days: Days = 0.0
     """How many days to keep framed images; 0: forever. The viewer redraws them on demand."""
     image_rows: bool = False
     """Whether to add the framed images to the imager's table of images."""
@@ -313,7 +315,7 @@ class Import(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """How to read dates such as 01-02-2024 or 01_02_2024 in names of files and folders."""
     settle_s: Annotated[float, Meta(ge=0, le=600)] = 3.0
     """A file in a watched folder is complete once it has not changed for this long."""
-    give_up_hours: Annotated[float, Meta(gt=0)] = 24.0
+    give_up_hours: Annotated[float, Meta(gt=0, le=12_000_000)] = 24.0
     """A file in a watched folder that is still incomplete after this long is recorded as failed."""
 
 
@@ -398,7 +400,7 @@ class Alerts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     crystal_from: Part = 0.0
     """Minimum `p_crystal` to report a drop; 0: ``work.crystal_from``."""
-    days: Annotated[float, Meta(gt=0)] = 14.0
+    days: Annotated[float, Meta(gt=0, le=500_000)] = 14.0
     """Maximum age of the inspection in days; older crystals, such as those of the archive, are not reported."""
     smtp_host: str = ""
     """Host name of the mail server; empty: ``xtalgrid alerts`` sends no mail and prints instead."""

@@ -23,6 +23,11 @@ class Moment(NamedTuple):
     inspect_id: int
 
 
+def just_after(moment: Moment) -> Moment:
+    """Return the next moment, as a bound that excludes later inspections; the highest id of a database has no next."""
+    return Moment(moment.inspected, min(moment.inspect_id + 1, _LARGEST))
+
+
 def earlier(date: datetime, by: timedelta) -> datetime:
     """Return an earlier date, or the first that there is: an imager's clock may stand at the year 1."""
     return date - min(by, date - FIRST_DATE)
@@ -68,7 +73,7 @@ def file_time(status: os.stat_result) -> int:
 
 @dataclass(frozen=True, slots=True)
 class ScoreRow:
-    """One row of the score table, with its inspection; `date` is naive local time."""
+    """One row of the score table, with its inspection; `date` is naive local time, `FIRST_DATE` if it has none."""
 
     score_id: int
     inspect_id: int
@@ -127,5 +132,5 @@ class UnusableRow:
 
 def unusable_inspection(name: str) -> int | None:
     """Return the inspect id in the `UnusableRow.name` of an inspection or an image; None for another name."""
-    match = re.fullmatch(r".+, INSPECTID (\d+)", name)
+    match = re.fullmatch(r".+, INSPECTID (-?\d+)", name)
     return int(match[1]) if match else None

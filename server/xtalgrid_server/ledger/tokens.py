@@ -83,7 +83,7 @@ class Tokens:
 
     def remove(self, who: str, label: str | None = None) -> list[str]:
         """Remove a person's token of this name, or all of theirs; return the names of those that worked until now."""
-        chosen = [one for one in self.working(who) if label in (None, one.label)]
+        chosen = [one for one in self.working(who) if one.who == who and label in (None, one.label)]
         with self._db.writing() as connection:
             ids = t.tokens.c.id.in_([one.id for one in chosen])
             connection.execute(t.tokens.update().where(ids).values(removed_at=now()))

@@ -128,8 +128,9 @@ class Units:
 
     def planned_lately(self, before: datetime) -> int:
         """Count the images inspected before then (imager's local time) that went into units in the last hour."""
-        lately = t.units.c.made_at > now() - timedelta(hours=1)
-        return self._number(_count_images().where(lately, t.images.c.inspected < before))
+        at, made_at = now(), t.units.c.made_at
+        lately = made_at > at - timedelta(hours=1), made_at <= at  # later ones are from before the clock was set back
+        return self._number(_count_images().where(*lately, t.images.c.inspected < before))
 
     def images(self, unit: Unit) -> list[ImageRow]:
         """Return the images of a unit, in the order of their numbers."""

@@ -24,7 +24,7 @@ from xtalgrid_core.options import Options, group_limits
 from xtalgrid_core.weights import no_pooling, with_second_opinion
 
 from ..config import Config
-from ..domain.images import ImageRow, Moment, UnusableRow, earlier, unusable_inspection
+from ..domain.images import ImageRow, Moment, UnusableRow, earlier, just_after, unusable_inspection
 from ..domain.light import LightsSeen, not_scored
 from ..domain.log import log
 from ..grids.base import Grid, Submission
@@ -133,7 +133,8 @@ def create_work(
             if not groups:
                 log.warning("%s plate %s: no image matches imager.patterns; is the barcode right?", STEP, barcode)
             for group in groups:
-                run.take(group)
+                if limit is None or not run.full():
+                    run.take(group)
     else:
         run.read(source, progress_key(config), backfill)
     run.close_unit()
@@ -295,7 +296,7 @@ class _Run:
     def _read_look_back(self, source: ImageSource, newest: Moment, look_back: timedelta) -> None:
         """Read again what lies shortly before the newest image of earlier runs: rows and files may arrive late."""
         after = Moment(earlier(newest.inspected, look_back), -1)
-        before = Moment(newest.inspected, newest.inspect_id + 1)
+        before = just_after(newest)
         for group in self.unplanned(source.newest_first(after, before)):
             self.take(group)
             if self.full():
@@ -342,7 +343,7 @@ class _Run:
     def _look_at_older(self, source: ImageSource, before: Moment | None, newest: Moment | None) -> Moment | None:
         """Look at some more files of images planned at any time; return where the next run goes on."""
         if before is None and newest is not None:
-            before = Moment(newest.inspected, newest.inspect_id + 1)
+            before = just_after(newest)
         if before is None or self.full():
             return before
         self.files.look_at_older()
@@ -462,10 +463,14 @@ class _Run:
 
     def record_unusable(self, rows: list[UnusableRow]) -> None:
         """Record the rows that could not be used, each once, whichever runs meet them."""
+        by_name: dict[str, list[UnusableRow]] = {}
         for row in rows:
-            detail = f"{row.column} is {row.value}, not {row.expected}; correct the row"
-            if self._dry_run or self._ledger.failures.add(row.name, STEP, FailureReason.UNUSABLE_ROW, detail):
-                self.created.unusable.append(row)
+            by_name.setdefault(row.name, []).append(row)
+        for name, same in by_name.items():  # an inspection may have several images without a usable name
+            wrong = sorted(f"{row.column} is {row.value}, not {row.expected}" for row in same)
+            detail = f"{'; '.join(wrong)}; correct the row{'s' if len(same) > 1 else ''}"
+            if self._dry_run or self._ledger.failures.add(name, STEP, FailureReason.UNUSABLE_ROW, detail):
+                self.created.unusable += same
 
     def close_unit(self) -> None:
         """Make a unit of the collected images: the zip, then the ledger, then the grid; each can be repeated."""

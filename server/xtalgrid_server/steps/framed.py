@@ -55,7 +55,7 @@ def framed_jpeg(config: Config, score: ScoredImage) -> bytes:
 def forget_old_frames(config: Config) -> int:
     """Delete framed images older than ``publish.frames_days``, at most once a day, and return how many."""
     days, stamp = config.publish.frames_days, config.home / "frames-looked-through"
-    if not days or (stamp.exists() and time.time() - stamp.stat().st_mtime < _DAY):
+    if not days or (stamp.exists() and 0 <= time.time() - stamp.stat().st_mtime < _DAY):
         return 0
     stamp.touch()
     oldest, forgotten = time.time() - days * _DAY, 0

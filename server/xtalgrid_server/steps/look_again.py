@@ -196,7 +196,7 @@ def _to_do(
 
 def _is_due(config: Config, pair: _Pair, look: Look) -> bool:
     """Tell whether to try again to read pictures: after some time, or if a missing one is back, or one changed."""
-    if look.at is None or now() - look.at >= _TRY_AGAIN:
+    if look.at is None or not timedelta() <= now() - look.at < _TRY_AGAIN:  # the clock may have been set back
         return True
     try:
         files = [original_status(config, image_path(config, image)) for image in pair.images]

@@ -17,7 +17,7 @@ from datetime import datetime
 import msgspec
 
 from ..config import Config
-from ..domain.images import ImageRow, Moment
+from ..domain.images import ImageRow, Moment, just_after
 from ..ledger.store import Ledger
 
 
@@ -69,9 +69,7 @@ def reopen(config: Config, ledger: Ledger, entered: list[ImageRow]) -> None:
         return
     first, last = min(row.moment for row in entered), max(row.moment for row in entered)
     after = Moment(first.inspected, first.inspect_id - 1)
-    before = min(
-        Moment(last.inspected, last.inspect_id + 1), Moment(progress.newest.inspected, progress.newest.inspect_id + 1)
-    )
+    before = min(just_after(last), just_after(progress.newest))
     if after < before and Gap(after, before) not in progress.gaps:
         save_progress(ledger, key, msgspec.structs.replace(progress, gaps=(*progress.gaps, Gap(after, before))))
 

@@ -4,8 +4,8 @@ No transaction spans both databases, so each row is written in three steps: the 
 table is written, the ledger records that it is done. If a run is killed between them, the next one finds either no row
 or ours, and comes to the same result.
 
-A row that the score table refuses, as that of a deleted inspection may be, costs no other. Its line goes into a file of
-its own in the outbox, which the next runs try, for `TRY_AGAIN`.
+A row that the score table refuses costs no other, nor does one whose inspection was deleted, or is another drop's now.
+Their lines go into a file of their own in the outbox, which the next runs try, for `TRY_AGAIN`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from ..config import Config
 from ..domain.images import ScoreRow
 from ..domain.log import log
 from ..imager.crystaltrak.database import ImagerDatabase
-from ..imager.crystaltrak.writer import Autoscore, NewScore, ScoreWriter
+from ..imager.crystaltrak.writer import Autoscore, ChangedRow, NewScore, ScoreWriter
 from ..ledger.publications import ELSEWHERE
 from ..ledger.shapes import ScoredImage
 from ..ledger.store import Ledger
@@ -186,7 +186,7 @@ def _publish_lines(
     dry_run: bool,
     published: Published,
 ) -> Lines:
-    """Publish some lines of a file, and return those that the score table refuses.
+    """Publish some lines of a file, and return those that the score table refuses or has no inspection for.
 
     `taken` has the numbers of the lines so far that publish an inspection, by run and inspect id.
     """
@@ -195,12 +195,16 @@ def _publish_lines(
     for score, run in _rows_to_publish(config, ledger, file, lines, taken, published):
         runs.setdefault(run, []).append(score)
     most = None if file.stem.endswith(_LEFT) else _MOST_REFUSED
-    for run, scores in runs.items():
+    gone = database.gone([score for scores in runs.values() for score in scores])
+    for run, all_scores in runs.items():
+        scores = [score for score in all_scores if score.inspect_id not in gone]
+        refused.update({taken[run, one]: why for one, why in gone.items() if (run, one) in taken})
         decided = ledger.decisions.ids_of_run(run, [score.score_id for score in scores])
         write = partial(_write, config, database, ledger, run, decided, dry_run, published)
-        refused.update({taken[run, score.inspect_id]: why for score, why in write_rows(scores, write, most)})
+        for score, why in write_rows(scores, write, most):
+            refused[taken[run, score.inspect_id]] = f"the score table refuses it: {why}"
     for number, why in sorted(refused.items()):
-        _refuse(file, number, f"the score table refuses it: {why}", published)
+        _refuse(file, number, why, published)
     return [(number, line) for number, line in lines if number in refused]
 
 
@@ -267,7 +271,9 @@ def _publish(
     writer.insert_many([NewScore(plan.inspect_id, plan.code, plan.date, plan.score.image_name) for plan in new], by)
     for plan in plans:
         if plan.action == "replace" and plan.own is not None:
-            writer.replace(plan.own.score_id, by, plan.code, plan.date, plan.score.image_name)
+            number = plan.own.score_id
+            if not writer.replace(number, by, plan.code, plan.date, plan.score.image_name):
+                raise ChangedRow(f"SCOREID {number} was changed or deleted by somebody else while it was written")
     if config.publish.autoscores:
         writer.set_autoscores({plan.inspect_id: _autoscore(plan.score) for plan in writing})
     return plans

@@ -1,4 +1,7 @@
-"""Write rows into another program's table so that one that it refuses, by a foreign key or a rule, costs no other."""
+"""Write rows into another program's table so that one that it refuses, by a foreign key or a rule, costs no other.
+
+Nor does one that somebody changed between reading and writing it; both are tried again by later runs.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import sqlalchemy as sa
 
 from xtalgrid_core.errors import ImagerError
 
+from ..imager.crystaltrak.writer import ChangedRow
 from ..storage.engines import chunks, is_refused_row, short_reason
 
 Row = TypeVar("Row")
@@ -42,12 +46,14 @@ def write_rows(rows: Sequence[Row], write: Callable[[Sequence[Row]], None], most
         try:
             write(batch)
         except ImagerError as error:
-            cause = error.__cause__
-            if not isinstance(cause, sa.exc.DBAPIError) or not is_refused_row(cause) or len(refused) == most:
+            cause, is_changed = error.__cause__, isinstance(error, ChangedRow)
+            is_refused = isinstance(cause, sa.exc.DBAPIError) and is_refused_row(cause)
+            if not (is_changed or is_refused) or len(refused) == most:
                 raise
             if len(batch) > 1:
                 half = len(batch) // 2
                 todo += [batch[half:], batch[:half]]
             else:
-                refused.append((batch[0], short_reason(cause)))
+                why = short_reason(cause) if isinstance(cause, sa.exc.DBAPIError) else str(error)
+                refused.append((batch[0], why))
     return refused

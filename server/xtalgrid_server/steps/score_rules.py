@@ -15,7 +15,7 @@ from xtalgrid_core.options import DEFAULTS
 from xtalgrid_core.outcomes import Outcome
 
 from ..config import Config, HoldRule, Policy
-from ..domain.images import ScoreRow, earlier
+from ..domain.images import FIRST_DATE, ScoreRow, earlier
 from ..domain.wells import Well
 from ..ledger.decisions import Review
 from ..ledger.shapes import DropImage, ScoredImage
@@ -151,9 +151,11 @@ def score_date(inspected: datetime, scored: datetime, peoples: list[ScoreRow]) -
     It is never later than when the image was scored, so that an inspection dated ahead does not hide people's scores.
     All dates are naive local times of the imager.
     """
-    return min([inspected, scored, *(earlier(score.date, timedelta(seconds=1)) for score in peoples)])
+    dates = [score.date for score in peoples if score.date > FIRST_DATE]
+    return min([inspected, scored, *(earlier(date, timedelta(seconds=1)) for date in dates)])
 
 
 def describe(scores: list[ScoreRow]) -> str:
     """List existing scores as text: ``23 by jdoe 2012-11-22; 13 by ARTscore 2012-11-21``."""
-    return "; ".join(f"{score.code} by {score.by or '?'} {score.date:%Y-%m-%d}" for score in scores)
+    dates = (f"{score.date:%Y-%m-%d}" if score.date > FIRST_DATE else "without a date" for score in scores)
+    return "; ".join(f"{score.code} by {score.by or '?'} {date}" for score, date in zip(scores, dates, strict=True))

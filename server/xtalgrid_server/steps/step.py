@@ -75,6 +75,8 @@ def step(config: Config, name: str, wait: float = 0) -> Iterator[Report]:
         lock.acquire()
     except filelock.Timeout as error:
         raise Busy(f"{name} is already running; this run did nothing") from error
+    except FileExistsError as error:
+        raise ConfigError(f"home: {error.filename} is a file; choose a folder") from error
     except OSError as error:
         raise ConfigError(
             f"home: cannot write {config.home}: {error.strerror}; run this as the account that owns it, "

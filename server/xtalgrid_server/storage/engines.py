@@ -101,6 +101,12 @@ def open_engine(url: str, key: str, access: Access | None = None) -> sa.Engine:
             f"{key.partition('.')[0]}.oracle_client: {words}; on Linux the folder must also be in ldconfig's path "
             "(docs/imager-databases.md#oracles-client-libraries)"
         ) from error
+    _listen(engine, parsed, access)
+    return engine
+
+
+def _listen(engine: sa.Engine, parsed: sa.URL, access: Access) -> None:
+    """Prepare each connection as its database needs."""
     if engine.dialect.name == "sqlite":
         if parsed.database and parsed.database != ":memory:":
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
@@ -108,10 +114,25 @@ def open_engine(url: str, key: str, access: Access | None = None) -> sa.Engine:
         event.listen(engine, "begin", _begin)
     elif access.connect_timeout_s is not None:
         limit_connecting(engine, access.connect_timeout_s)
+    if parsed.get_driver_name() == "psycopg":
+        event.listen(engine, "connect", _replace_nul)
     if engine.dialect.name == "oracle" and access.statement_timeout_s is not None:
         milliseconds = math.ceil(access.statement_timeout_s * 1000)
         event.listen(engine, "connect", lambda connection, _: _limit_calls(connection, milliseconds))
-    return engine
+
+
+def _replace_nul(connection: Any, _record: Any) -> None:
+    """Send NUL as U+FFFD: PostgreSQL's texts hold none, and a search or a note with one would be an error of its own.
+
+    The other databases hold it.
+    """
+    from psycopg.types.string import StrDumperUnknown
+
+    class Replacing(StrDumperUnknown):
+        def dump(self, obj: str) -> Any:
+            return super().dump(obj.replace("\0", "\ufffd"))
+
+    connection.adapters.register_dumper(str, Replacing)
 
 
 def _limit_calls(connection: Any, milliseconds: int) -> None:
@@ -228,6 +249,7 @@ def place(url: sa.URL) -> str:
 
 
 _DAMAGED = "the file is damaged; restore it from a backup"
+_FULL = "free some disk space, then run the same command again"
 _LOCAL = "check the disk; SQLite's files must be on a local one, because a network share does not lock them reliably"
 _SQLITE = {
     "malformed": _DAMAGED,
@@ -235,7 +257,9 @@ _SQLITE = {
     "readonly database": "let this account write the file and its folder, or run this as the account that owns them",
     "database is locked": "another program holds the file, such as a backup or a sqlite3 shell; end it, then run the "
     "same command again",
-    "disk I/O error": _LOCAL,
+    "disk is full": _FULL,
+    # SQLite says so too where the disk is full and a file beside the database could not be made.
+    "disk I/O error": f"free some disk space if the disk is full; if not, {_LOCAL}",
     "locking protocol": _LOCAL,
 }
 

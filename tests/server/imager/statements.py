@@ -47,6 +47,9 @@ TALK: dict[str, Callable[[ImagerDatabase], object]] = {
     "ImagerDatabase.of_plate": lambda d: list(d.of_plate("CI022987")),
     "ImagerDatabase.scores_of_drops": lambda d: d.scores_of_drops([1, 2]),
     "ImagerDatabase.scored_by_people": lambda d: list(d.scored_by_people(["*_UV_*"])),
+    "ImagerDatabase.gone": lambda d: d.gone(
+        [ImageRow(n, "CI022987", 3, DAY, Well(1, 7, 1), f"x_HF_99_{n}.jpg") for n in (1, 2)]
+    ),
     "ImagerDatabase.register": lambda d: d.register([*ROWS, ImageRow(0, "P1", 1, DAY, Well(1, 1, 1), "x_HF_99_n.jpg")]),
     "ImagerDatabase.mates": lambda d: d.mates(1),
     "ImagerDatabase.barcodes": lambda d: d.barcodes(),

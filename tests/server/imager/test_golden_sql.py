@@ -99,5 +99,7 @@ def _shape(statement: str) -> str:
     """A statement whatever number of values it names, and whatever patterns are configured."""
     statement = re.sub(r"IN \(.*?\)", "IN (…)", statement)
     return re.sub(
-        r"\s+", " ", re.sub(r"\(*i_images\.imagename (NOT )?LIKE .*?ESCAPE '\\'\)?( OR | AND )?", "", statement)
+        r"\s+",
+        " ",
+        re.sub(r"\(*rtrim\(i_images\.imagename\) (NOT )?LIKE .*?ESCAPE '\\'\)?( OR | AND )?", "", statement),
     ).strip()

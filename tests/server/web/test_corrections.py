@@ -177,6 +177,20 @@ def test_a_score_table_that_does_not_answer_costs_no_score(visit, configured, sc
     assert [outcome for outcome, *_ in said()] == [Outcome.HARVESTABLE]
 
 
+def test_a_score_of_a_deleted_inspection_is_kept_here_and_not_written(
+    visit, configured, score, said, system, score_table
+):
+    (row,) = score({(1, 1): Outcome.CLEAR})
+    client = visit(configured("write_scores = true"))
+    with system.imager._engine.begin() as connection:
+        connection.execute(system.imager.tables.inspections.delete())
+    answered = client.fill("/corrections", WELL, image=1, outcome="harvestable")
+    assert answered.status_code == 503
+    assert f"inspection {row.inspect_id} is not in the imager database any more" in answered.text
+    assert [outcome for outcome, *_ in said()] == [Outcome.HARVESTABLE]
+    assert score_table() == []
+
+
 def test_digits_are_the_labs_codes_where_they_are_two_digits(config, configured):
     assert {key.digits: key.outcome for key in score_keys(config)}["23"] is Outcome.HARVESTABLE
     assert len({key.digits for key in score_keys(config)}) == 12

@@ -68,6 +68,17 @@ def test_a_score_older_than_what_the_person_said_since_is_refused(client, score,
     assert made() == [(Outcome.HARVESTABLE, "anna")]
 
 
+def test_a_score_from_before_the_clock_was_set_back_forbids_no_new_one(client, score, made, system):
+    score({(1, 1): Outcome.CLEAR})
+    system.ledger.corrections.add(1, Outcome.CLEAR, "anna", at=now() + timedelta(days=300))
+    answered = send(client, typed(1, "harvestable"), typed(2, "clear", seconds_ago=7200)).json()
+    assert [each["refused"] for each in answered["results"]] == [
+        "",
+        "You have scored this drop since: crystals harvestable.",
+    ]
+    assert made()[-1] == (Outcome.HARVESTABLE, "anna")
+
+
 def test_undoing_brings_back_what_was_before_and_nothing_else(client, score, made):
     score({(1, 1): Outcome.CLEAR})
     send(client, typed(1, "bad-form"), typed(2, "precipitate"), typed(3, "", undoes=f"{2:032x}"))

@@ -168,7 +168,8 @@ def _rows(database: ImagerDatabase, key: str) -> Finding:
         for (column, value, _), keys in groups.items()
     )
     expected = ", ".join(dict.fromkeys(f"{column} should be {expected}" for column, _, expected in groups))
-    todo = f"these rows are passed over; have them corrected ({expected})"
+    becomes = "count as the oldest" if used == len(rows) else "are passed over"  # scores without a date
+    todo = f"these rows {becomes}; have them corrected ({expected})"
     return Finding(used > 0, tried, f"{used} of {len(rows)} can be used: {found}", todo)
 
 

@@ -22,10 +22,10 @@ from ...domain.light import Light, Mate
 from ...storage.engines import chunks
 from ...storage.originals import note_earlier_imports
 from ..source import image_path
-from .column_types import NEVER, ColumnTypes
+from .column_types import EXPECTED, NEVER, ColumnTypes
 from .connection import Connections
 from .rows import RowReader
-from .tables import CrystalTrak, is_no_text, named, trimmed
+from .tables import CrystalTrak, as_it_stands, found_type, is_no_text, named, trimmed
 from .writer import ScoreWriter
 
 T = TypeVar("T")
@@ -58,7 +58,7 @@ class ImagerDatabase(Connections):
             note_earlier_imports(config)
         super().__init__(config)
         self._config, self._light = config, config.light
-        self.rows = RowReader()
+        self.rows = RowReader(programs=settings.programs)
         if not settings.url:  # embedded: we create the tables
             own = [self.tables.autoscores] if config.publish.autoscores else []
             with self.errors():
@@ -238,14 +238,18 @@ class ImagerDatabase(Connections):
     def of_plate(self, barcode: str) -> Iterator[list[ImageRow]]:
         """Yield the matching images of one plate by inspection, newest first."""
         inspections = self.tables.inspections
+        is_barcode = inspections.c.barcodeid == barcode
+        if found_type(inspections.c.barcodeid) == EXPECTED:  # blanks may have been entered behind it
+            is_barcode |= inspections.c.barcodeid.like(like_pattern(barcode) + " %", escape=_ESCAPE)
         statement = (
             self._select_fitting(unusable=True)
-            .where(inspections.c.barcodeid == barcode)
+            .where(is_barcode)
             .order_by(inspections.c.inspectdate.desc(), inspections.c.inspectid.desc(), self.tables.images.c.imagename)
         )
         groups: dict[int, list[ImageRow]] = {}
         for row in self.rows.images(self.read_all(statement)):
-            groups.setdefault(row.inspect_id, []).append(row)
+            if row.barcode == barcode:
+                groups.setdefault(row.inspect_id, []).append(row)
         yield from groups.values()
 
     def _select_fitting(self, *, unusable: bool = False) -> sa.Select[Any]:
@@ -282,17 +286,23 @@ class ImagerDatabase(Connections):
         inspections, scores = tables.inspections, tables.scores.c
         place = (inspections.c.barcodeid, inspections.c.col, inspections.c.i_row, inspections.c.subwell)
         for part in chunks(inspect_ids):
-            asked = sa.select(*named(inspections.c.inspectid, *place)).where(inspections.c.inspectid.in_(part))
+            asked = sa.select(*named(inspections.c.inspectid, *place), as_it_stands(place[0])).where(
+                inspections.c.inspectid.in_(part)
+            )
             drops: dict[tuple[Any, ...], list[int]] = {}
-            for inspect_id, *drop in connection.execute(asked):
+            stored: set[str] = set()
+            for inspect_id, *drop, barcode in connection.execute(asked):
                 drops.setdefault(tuple(drop), []).append(int(inspect_id))
+                if isinstance(barcode, str):
+                    stored.add(barcode)
             # The drops of a batch are on few plates, so their scores are read at once and assigned to drops here;
             # joining the table with itself would scan a plate's inspections again for each drop.
             barcodes, cols, rows, _ = (
-                (sorted({value for value in values if value is not None}) for values in zip(*drops, strict=True))
+                ({value for value in values if value is not None} for values in zip(*drops, strict=True))
                 if drops
-                else [[]] * 4
+                else [set()] * 4
             )
+            barcodes |= stored
             statement = (
                 sa.select(
                     *named(
@@ -306,7 +316,7 @@ class ImagerDatabase(Connections):
                     )
                 )
                 .join_from(inspections, tables.scores, scores.inspectid == inspections.c.inspectid)
-                .where(place[0].in_(barcodes), place[1].in_(cols), place[2].in_(rows))
+                .where(place[0].in_(sorted(barcodes)), place[1].in_(sorted(cols)), place[2].in_(sorted(rows)))
                 .order_by(scores.scoredate, scores.scoreid)
             )
             for row in connection.execute(statement) if drops else []:
@@ -381,6 +391,39 @@ class ImagerDatabase(Connections):
             for row in connection.execute(mates_of.order_by(table.inspectid, table.imagename)):
                 others[int(row.inspectid)].append(row.imagename)
         return images, others
+
+    def gone(self, images: Sequence[ImageRow]) -> dict[int, str]:
+        """Return, by inspect id, why a score of these images has no inspection to be written for.
+
+        It was deleted, or its id is another drop's now, as in a database that was restored. An inspection whose well or
+        barcode was corrected still has the image.
+        """
+        known = {image.inspect_id: image for image in images}
+        why = {number: f"inspection {number} is not in the imager database any more" for number in known}
+        doubtful: dict[int, str] = {}
+        inspections, table = self.tables.inspections.c, self.tables.images.c
+        place = (
+            inspections.barcodeid,
+            inspections.inspectnumber,
+            inspections.i_row,
+            inspections.col,
+            inspections.subwell,
+        )
+        for part in chunks(list(known)):
+            asked = sa.select(*named(inspections.inspectid, *place)).where(inspections.inspectid.in_(part))
+            for row in self.read_all(asked):
+                number = int(row.inspectid)
+                found: list[Any] = list(row)[1:]
+                why.pop(number, None)
+                image = known[number]
+                if [*map(str, found)] != [*map(str, (image.barcode, image.inspection, *image.well))]:
+                    doubtful[number] = f"inspection {number} is of another drop now, {found[0]} number {found[1]}"
+        for part in chunks(list(doubtful)):
+            names = sa.select(*named(table.inspectid, table.imagename)).where(table.inspectid.in_(part))
+            for row in self.read_all(names):
+                if row.imagename == known[int(row.inspectid)].image_name:
+                    doubtful.pop(int(row.inspectid), None)
+        return why | doubtful
 
     def mates(self, inspect_id: int) -> list[Mate]:
         """Return an inspection's images in UV and other light, whatever the configured patterns, by name."""

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar
 
 from ...config.vendor import TABLES
-from ...domain.images import ImageRow, ScoreRow, UnusableRow
+from ...domain.images import FIRST_DATE, ImageRow, ScoreRow, UnusableRow
 from ...domain.wells import Well
 
 T = TypeVar("T")
 
 _LARGEST = 2**63
 """Databases hold smaller whole numbers."""
+_LARGEST_INSPECTION = 2**31
+"""Columns for numbers of inspections hold smaller ones."""
 _LAST_PLACE = 99
+_LONGEST_BARCODE = 30
+_LONGEST_NAME = 255
+"""Bytes of an image's name that I_SCORES and file systems hold."""
+_SHOWN = 80
+"""Characters of a value in a message."""
 
 log = logging.getLogger("xtalgrid")
 
@@ -35,6 +43,9 @@ class RowReader:
     ----------
     is_quiet
         Whether not to log them.
+    programs
+        SCOREDBY names of programs, which are read as they are written here, whatever their case: a lab's database may
+        have a rule that changes it.
 
     Attributes
     ----------
@@ -42,8 +53,9 @@ class RowReader:
         Each unusable row once, in the order in which they were met.
     """
 
-    def __init__(self, *, is_quiet: bool = False) -> None:
+    def __init__(self, *, is_quiet: bool = False, programs: Iterable[str] = ()) -> None:
         self._is_quiet = is_quiet
+        self._programs = {name.lower(): name for name in programs}
         self.unusable: dict[UnusableRow, None] = {}
 
     def forget(self, inspect_ids: Iterable[int]) -> None:
@@ -56,8 +68,16 @@ class RowReader:
         return self._each(rows, image_row, "inspections", "inspectid")
 
     def scores(self, rows: Iterable[Any]) -> Iterator[ScoreRow]:
-        """Convert rows of the score table."""
-        return self._each(rows, score_row, "scores", "scoreid")
+        """Convert rows of the score table.
+
+        A score counts whenever it was given: one without a usable date is noted, and dated `FIRST_DATE`.
+        """
+        for score, row in self._each(rows, lambda row: (score_row(row), row), "scores", "scoreid"):
+            if score.date == FIRST_DATE:
+                for _ in self._each([row], lambda row: _date(row, "scoredate"), "scores", "scoreid"):
+                    pass
+            name = self._programs.get(score.by.lower(), score.by)
+            yield score if name == score.by else replace(score, by=name)
 
     def _each(self, rows: Iterable[Any], convert: Callable[[Any], T], table: str, key: str) -> Iterator[T]:
         for row in rows:
@@ -66,11 +86,13 @@ class RowReader:
             except _Unusable as error:
                 at = f"{key.upper()} {getattr(row, key)}"
                 value = "NULL" if error.value is None else repr(error.value)
+                value = value if len(value) <= _SHOWN else f"{value[:_SHOWN]}…"
                 place = "images" if error.column == "imagename" else table
                 unusable = UnusableRow(TABLES[place][0], at, error.column.upper(), value, error.expected)
                 if unusable not in self.unusable:
                     if not self._is_quiet:
-                        log.warning("%s; it is passed over", unusable)
+                        becomes = "counts as the oldest" if error.column == "scoredate" else "is passed over"
+                        log.warning("%s; it %s", unusable, becomes)
                     self.unusable[unusable] = None
 
 
@@ -84,21 +106,21 @@ def image_row(row: Any) -> ImageRow:
     """
     return ImageRow(
         inspect_id=_number(row, "inspectid"),
-        barcode=_text(row, "barcodeid"),
-        inspection=_number(row, "inspectnumber"),
+        barcode=_short_text(row, "barcodeid", _LONGEST_BARCODE),
+        inspection=_inspection(row, "inspectnumber"),
         inspected=_date(row, "inspectdate"),
         well=Well(_place(row, "i_row"), _place(row, "col"), _place(row, "subwell", 0)),
-        image_name=_text(row, "imagename"),
+        image_name=_short_text(row, "imagename", _LONGEST_NAME),
     )
 
 
 def score_row(row: Any) -> ScoreRow:
-    """Convert a row of the score table; see `image_row`."""
+    """Convert a row of the score table; see `image_row`. One without a usable date is dated `FIRST_DATE`."""
     return ScoreRow(
         score_id=_number(row, "scoreid"),
         inspect_id=_number(row, "inspectid"),
         code=_text(row, "score").strip(),
-        date=_date(row, "scoredate"),
+        date=row.scoredate if isinstance(row.scoredate, datetime) else FIRST_DATE,
         by=row.scoredby or "",
         image_name=row.imagename,
     )
@@ -116,6 +138,13 @@ def _number(row: Any, column: str) -> int:
     return number
 
 
+def _inspection(row: Any, column: str) -> int:
+    number = _number(row, column)
+    if abs(number) >= _LARGEST_INSPECTION:
+        raise _Unusable(column, number, f"a number below {_LARGEST_INSPECTION}")
+    return number
+
+
 def _place(row: Any, column: str, first: int = 1) -> int:
     """Return a row, column or subwell: a number that a well's name can hold."""
     number = _number(row, column)
@@ -129,6 +158,14 @@ def _text(row: Any, column: str) -> str:
     if not isinstance(value, str) or not value:
         raise _Unusable(column, value, "a text")
     return value
+
+
+def _short_text(row: Any, column: str, longest: int) -> str:
+    """Return a text that the ledger and the score table hold: a longer one would be refused there with its batch."""
+    text = _text(row, column)
+    if len(text.encode(errors="surrogateescape")) > longest or "\0" in text:
+        raise _Unusable(column, text, f"a text of at most {longest} bytes, without NUL")
+    return text
 
 
 def _date(row: Any, column: str) -> datetime:

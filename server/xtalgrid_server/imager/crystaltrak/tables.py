@@ -184,10 +184,31 @@ def _compile_zoned_on_oracle(element: _Zoned, compiler: Any, **arguments: Any) -
     return f"FROM_TZ(CAST({date} AS TIMESTAMP), {zone})"
 
 
+def found_type(column: sa.ColumnElement[Any]) -> ColumnType:
+    """Return how a lab's column differs from the one we expect."""
+    found: ColumnType = getattr(column.type, "found", EXPECTED)
+    return found
+
+
 def trimmed(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
-    """Return a column of texts for comparison with a pattern, without the blanks that fill a CHAR column."""
-    found = getattr(column.type, "found", EXPECTED)
-    return sa.func.rtrim(column, type_=sa.String()) if found.padded else column
+    """Return a column of texts for comparison with a pattern, without blanks at their end; see `VendorText`."""
+    found = found_type(column)
+    return column if found.number else sa.func.rtrim(column, type_=sa.String())
+
+
+def is_name(column: sa.ColumnElement[Any], name: str) -> sa.ColumnElement[bool]:
+    """Return the condition that a column of texts holds a name, whatever its case and the blanks behind it."""
+    text = trimmed(column)
+    found = found_type(column)
+    return (
+        text == name if found.number else sa.or_(text == name, sa.func.upper(text, type_=sa.String()) == name.upper())
+    )
+
+
+def as_it_stands(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    """Select a text with its blanks, which belong to it where the database compares it, unless they fill a column."""
+    found = found_type(column)
+    return (sa.type_coerce(column, sa.String()) if found == EXPECTED else sa.null()).label("as_it_stands")
 
 
 class _IsNoText(FunctionElement[bool]):

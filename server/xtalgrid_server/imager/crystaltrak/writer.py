@@ -9,12 +9,18 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from xtalgrid_core.errors import ImagerError
+
 from ...domain.images import ScoreRow
 from ...storage.engines import chunks
-from .tables import CrystalTrak, named
+from .tables import CrystalTrak, is_name, named
 
 Autoscore = tuple[float | None, float | None, int | None]
 """Probabilities of a crystal and of a clear drop, 0..1, and the good/bad score: 0 good, 1 empty, 2 faulty."""
+
+
+class ChangedRow(ImagerError):
+    """A row of ours that was changed or deleted since it was read, in the same transaction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,11 +130,11 @@ class _Statements:
 
     def update_score(self, score_id: int, by: str) -> sa.Update:
         scores = self._tables.scores
-        return scores.update().where(scores.c.scoreid == score_id, scores.c.scoredby == by)
+        return scores.update().where(scores.c.scoreid == score_id, is_name(scores.c.scoredby, by))
 
     def delete_score(self, score_id: int, by: str) -> sa.Delete:
         scores = self._tables.scores
-        return scores.delete().where(scores.c.scoreid == score_id, scores.c.scoredby == by)
+        return scores.delete().where(scores.c.scoreid == score_id, is_name(scores.c.scoredby, by))
 
     def images(self, inspect_ids: Sequence[int]) -> sa.Select[Any]:
         images = self._tables.images.c

@@ -35,19 +35,34 @@ def secret_key(path: Path) -> bytes:
     """
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        try:
-            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            pass
-        else:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(secrets.token_bytes(_BYTES))
+        if not path.exists():
+            _make_key(path)
         key = path.read_bytes()
     except OSError as error:
-        raise ConfigError(f"cannot read or write {path}: {error.strerror}; check the permissions of home") from error
+        raise ConfigError(
+            f"cannot read or write {path}: {error.strerror}; check the permissions of home and the free disk space"
+        ) from error
     if len(key) < _BYTES:
         raise ConfigError(f"{path}: has {len(key)} bytes instead of {_BYTES}; remove it and start again")
     return key
+
+
+def _make_key(path: Path) -> None:
+    """Make a key, whole or not at all; of two programs that begin at once, the first one's stays."""
+    own = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
+    try:
+        with os.fdopen(os.open(own, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
+            stream.write(secrets.token_bytes(_BYTES))
+            stream.flush()
+            os.fsync(stream.fileno())
+        try:
+            os.link(own, path)
+        except FileExistsError:
+            pass
+        except OSError:  # a file system without links
+            own.replace(path)
+    finally:
+        own.unlink(missing_ok=True)
 
 
 def read_cookie(request: Request, name: str) -> str:

@@ -214,7 +214,8 @@ class PersonScoring:
         at, own = time_given(typed.seconds_ago, received), self._by(typed.image, who)
         last = own[-1] if own else None
         if typed.undoes is None:
-            if last is not None and last.at > at + _CLOCKS_DIFFER:
+            # What is dated after now was recorded while this computer's clock was ahead, and forbids nothing new.
+            if last is not None and min(last.at, received) > at + _CLOCKS_DIFFER:
                 raise RefusedScoreError(f"You have scored this drop since: {last.outcome or 'withdrawn'}.")
             outcome, code = person_outcome(typed.outcome, self._keys)
             score_id, undoes = typed.score, None
@@ -376,10 +377,12 @@ class PersonScoring:
             if own[-1].id != after.id:
                 return
             before = own[-2] if len(own) > 1 else None
+            code = (after.code or self._config.score_code(after.outcome)) if after.outcome else None
+            if code and (gone := self._imager.gone([row])):
+                raise ImagerError(gone[row.inspect_id])
             with self._imager.writing() as writer:
                 if before is not None and before.written_id is not None:
                     writer.remove(before.written_id, who)
-                code = (after.code or self._config.score_code(after.outcome)) if after.outcome else None
                 if code:
                     now = self._config.imager.local(time.time())
                     written = writer.insert(row.inspect_id, code, now, who, row.image_name)

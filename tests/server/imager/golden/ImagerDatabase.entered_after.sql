@@ -1,11 +1,11 @@
 SELECT crystal.i_inspections.inspectid, crystal.i_inspections.barcodeid, crystal.i_inspections.inspectnumber, crystal.i_inspections.inspectdate, crystal.i_inspections.i_row, crystal.i_inspections.col, crystal.i_inspections.subwell, crystal.i_images.imagename
 FROM crystal.i_inspections JOIN crystal.i_images ON crystal.i_inspections.inspectid = crystal.i_images.inspectid
-WHERE ((crystal.i_images.imagename LIKE :imagename_1 ESCAPE '\' OR crystal.i_images.imagename LIKE :imagename_2 ESCAPE '\') AND crystal.i_images.imagename NOT LIKE :imagename_3 ESCAPE '\' OR crystal.i_images.imagename IS NULL) AND crystal.i_inspections.inspectid > :inspectid_1 ORDER BY crystal.i_inspections.inspectid, crystal.i_images.imagename
+WHERE ((rtrim(crystal.i_images.imagename) LIKE :rtrim_1 ESCAPE '\' OR rtrim(crystal.i_images.imagename) LIKE :rtrim_2 ESCAPE '\') AND rtrim(crystal.i_images.imagename) NOT LIKE :rtrim_3 ESCAPE '\' OR crystal.i_images.imagename IS NULL) AND crystal.i_inspections.inspectid > :inspectid_1 ORDER BY crystal.i_inspections.inspectid, crystal.i_images.imagename
  FETCH FIRST 1000 ROWS ONLY
 -- before Oracle 12:
 SELECT anon_1.inspectid, anon_1.barcodeid, anon_1.inspectnumber, anon_1.inspectdate, anon_1.i_row, anon_1.col, anon_1.subwell, anon_1.imagename
 FROM (SELECT crystal.i_inspections.inspectid AS inspectid, crystal.i_inspections.barcodeid AS barcodeid, crystal.i_inspections.inspectnumber AS inspectnumber, crystal.i_inspections.inspectdate AS inspectdate, crystal.i_inspections.i_row AS i_row, crystal.i_inspections.col AS col, crystal.i_inspections.subwell AS subwell, crystal.i_images.imagename AS imagename
 FROM crystal.i_inspections JOIN crystal.i_images ON crystal.i_inspections.inspectid = crystal.i_images.inspectid
-WHERE ((crystal.i_images.imagename LIKE :imagename_1 ESCAPE '\' OR crystal.i_images.imagename LIKE :imagename_2 ESCAPE '\') AND crystal.i_images.imagename NOT LIKE :imagename_3 ESCAPE '\' OR crystal.i_images.imagename IS NULL) AND crystal.i_inspections.inspectid > :inspectid_1 ORDER BY crystal.i_inspections.inspectid, crystal.i_images.imagename) anon_1
+WHERE ((rtrim(crystal.i_images.imagename) LIKE :rtrim_1 ESCAPE '\' OR rtrim(crystal.i_images.imagename) LIKE :rtrim_2 ESCAPE '\') AND rtrim(crystal.i_images.imagename) NOT LIKE :rtrim_3 ESCAPE '\' OR crystal.i_images.imagename IS NULL) AND crystal.i_inspections.inspectid > :inspectid_1 ORDER BY crystal.i_inspections.inspectid, crystal.i_images.imagename) anon_1
 WHERE ROWNUM <= 1000;
 

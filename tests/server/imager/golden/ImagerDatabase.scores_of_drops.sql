@@ -1,4 +1,4 @@
-SELECT crystal.i_inspections.inspectid, crystal.i_inspections.barcodeid, crystal.i_inspections.col, crystal.i_inspections.i_row, crystal.i_inspections.subwell
+SELECT crystal.i_inspections.inspectid, crystal.i_inspections.barcodeid, crystal.i_inspections.col, crystal.i_inspections.i_row, crystal.i_inspections.subwell, crystal.i_inspections.barcodeid AS as_it_stands
 FROM crystal.i_inspections
 WHERE crystal.i_inspections.inspectid IN (:inspectid_1_1, :inspectid_1_2);
 

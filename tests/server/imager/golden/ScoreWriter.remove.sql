@@ -1,2 +1,2 @@
-DELETE FROM crystal.i_scores WHERE crystal.i_scores.scoreid = :scoreid_1 AND crystal.i_scores.scoredby = :scoredby_1;
+DELETE FROM crystal.i_scores WHERE crystal.i_scores.scoreid = :scoreid_1 AND (rtrim(crystal.i_scores.scoredby) = :rtrim_1 OR upper(rtrim(crystal.i_scores.scoredby)) = :upper_1);
 
