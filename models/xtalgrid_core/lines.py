@@ -7,6 +7,7 @@ breaks and marks that change the direction of text are shown as ``\x1b`` or ``\u
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from types import TracebackType
 
 _JOINERS = "\u200c\u200d"
@@ -35,6 +36,34 @@ def _is_harmless(character: str) -> bool:
 
 def _escaped(character: str) -> str:
     return character.encode("unicode_escape").decode()
+
+
+def first_lines(
+    lines: Sequence[str], most: int, total: int | None = None, start: str = "", more: str = ""
+) -> list[str]:
+    """Return the first lines and, where there are others, a line with their number.
+
+    Parameters
+    ----------
+    lines
+        The lines, or only the first of them.
+    most
+        How many of them are shown.
+    total
+        How many there are; None: those in `lines`.
+    start
+        Text before each line.
+    more
+        Text behind "and N more".
+
+    Examples
+    --------
+    >>> first_lines(["A1", "A2", "A3"], 1, start="  ")
+    ['  A1', '  … and 2 more']
+    """
+    shown = lines[:most]
+    others = (len(lines) if total is None else total) - len(shown)
+    return [f"{start}{line}" for line in (*shown, *([f"… and {others} more{more}"] if others > 0 else []))]
 
 
 def toml_text(text: str) -> str:

@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from .outcomes import CLASSES, GROUP_CLASSES, SCORED_GROUPS
+from .outcomes import CLASSES, GROUP_CLASSES, SCORED_GROUPS, Group
 
 Floats = npt.NDArray[np.float64]
 Real = TypeVar("Real", bound=np.floating)
@@ -50,6 +50,14 @@ class Pooling(msgspec.Struct, frozen=True):
         logits = np.array(self.weights) @ features + np.array(self.intercepts)
         odds = np.exp(logits - logits.max())
         return np.asarray(odds / odds.sum())
+
+
+def without_drop(wells: int) -> Floats:
+    """Return the probabilities of `SCORED_GROUPS` for so many wells without a drop, ``(N, 4)``: `other`, surely.
+
+    Pooling needs chops, which they don't have; what fits and judges it counts them like this.
+    """
+    return np.tile(np.eye(len(SCORED_GROUPS))[SCORED_GROUPS.index(Group.OTHER)], (wells, 1))
 
 
 def features(probabilities: npt.NDArray[np.floating], coverage: float) -> Floats:

@@ -461,27 +461,28 @@ def _zeros_in_rows(rows: npt.NDArray[Any], has_inks: bool = False) -> bool:
 
     Black surfaces are zeros too, so a run of zeros must end in a row in a way that no picture does: on one side only,
     beside bright pixels; or take a tenth of the rows at once, with no such border on the other side of the picture.
-    Of inks, zeros are white, which has margins of any size: there, a run must end within a row, and the row beyond that
-    must have no such end.
+    Of inks, zeros are white, which has margins of any size: there, the row beyond one that ends in zeros must have no
+    such end, and rows are missing only from a picture that reaches the other edges of its page.
     """
     dark = _dark(rows)
     is_shown: npt.NDArray[np.bool_] = np.any(rows != 0, axis=1)
     opposite = int(np.argmax(is_shown)), int(np.argmax(is_shown[::-1]))
+    if has_inks and not is_shown.any():  # black ink, in a plane of its own
+        return False
+    on_paper = has_inks and not (rows[:, 0].any() and rows[:, -1].any())
     edges = np.flatnonzero(np.diff(np.r_[False, ~is_shown, False].astype(np.int8)))
     for first, end in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
         if end - first < 2 or (end - first) * rows.shape[1] * rows.itemsize < _TAIL:
             continue
         above, below = rows[first - 1] if first else None, rows[end] if end < len(rows) else None
+        cut = [above, None if below is None else below[::-1]]
         if has_inks:
-            before, after = rows[max(first - 2, 0), -1], rows[min(end + 1, len(rows) - 1), 0]
-            above, below = above if np.any(before) else None, below if np.any(after) else None
-        is_cut = (above is not None and _is_cut(above, dark)) or (below is not None and _is_cut(below[::-1], dark))
-        if has_inks:
-            if is_cut:
-                return True
-            continue
+            beyond = rows[max(first - 2, 0), -1], rows[min(end + 1, len(rows) - 1), 0]
+            cut = [row if ink else None for row, ink in zip(cut, beyond, strict=True)]
+        is_cut = any(row is not None and _is_cut(row, dark) for row in cut)
         is_bottom, is_top = end == len(rows), first == 0
-        is_border = (is_bottom and opposite[0] * 2 >= end - first) or (is_top and opposite[1] * 2 >= end)
+        margin = opposite[0] if is_bottom else opposite[1] if is_top else 0
+        is_border = on_paper or margin * 2 >= (1 if has_inks else end - first)
         is_abrupt = all(row is None or (row > dark).mean() > 0.9 for row in (above, below))
         if is_cut or ((end - first) * 10 >= len(rows) and is_abrupt and not is_border):
             return True

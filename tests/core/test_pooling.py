@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from tests.conftest import FEW_CHOPS
-from xtalgrid_core.outcomes import CLASSES, Outcome
-from xtalgrid_core.pooling import FEATURES, Pooling, features
+from xtalgrid_core.outcomes import CLASSES, SCORED_GROUPS, Outcome
+from xtalgrid_core.pooling import FEATURES, Pooling, features, without_drop
 
 CRYSTAL, CLEAR = CLASSES.index(Outcome.HARVESTABLE), CLASSES.index(Outcome.CLEAR)
 
@@ -40,3 +40,10 @@ def test_log_odds_are_bounded():
 def test_a_pooling_of_another_shape_is_rejected():
     with pytest.raises(msgspec.ValidationError, match=f"4 rows of {FEATURES} weights"):
         msgspec.json.decode(b'{"weights": [[1, 2]], "intercepts": [0, 0, 0, 0]}', type=Pooling)
+
+
+def test_a_well_without_a_drop_is_other_for_sure():
+    """A null experiment of the paper's Table 1, whose groups are crystal, precipitate, other and clear."""
+    assert [str(group) for group in SCORED_GROUPS] == ["crystal", "precipitate", "other", "clear"]
+    assert without_drop(2).tolist() == [[0, 0, 1, 0], [0, 0, 1, 0]]
+    assert without_drop(0).shape == (0, 4)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xtalgrid_core.spreadsheets import cell_text, csv_line
+from xtalgrid_core.spreadsheets import cell_text, csv_line, open_text
 
 SIGNS = "=+-@＝＋－＠"
 TEXTS = st.text(st.sampled_from([*SIGNS, *"'\"; ,\t\r\nab1"]), max_size=12)
@@ -52,3 +52,10 @@ def test_what_was_written_is_read(texts):
 @given(TEXTS)
 def test_no_formula_whatever_the_text(text):
     assert not re.match(rf"[\s\"]*[{re.escape(SIGNS)}]", cells(csv_line((text,)))[0][0])
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+def test_a_table_in_each_encoding_that_programs_write(tmp_path, encoding):
+    (tmp_path / "table.csv").write_bytes("well,note\r\nA1,5 µl 結晶\r\n".encode(encoding))
+    with open_text(tmp_path / "table.csv") as stream:
+        assert list(csv.reader(stream)) == [["well", "note"], ["A1", "5 µl 結晶"]]

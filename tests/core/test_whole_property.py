@@ -176,11 +176,30 @@ def test_a_round_window_in_a_tiff_with_an_empty_layer_is_no_damage(mode, colour)
     assert is_whole(stream.getvalue())
 
 
-@pytest.mark.parametrize("rows", [slice(0, 150), slice(60, 180), slice(90, 240)])
-@pytest.mark.parametrize("columns", [slice(0, 320), slice(0, 200), slice(100, 320)])
+@pytest.mark.parametrize("options", [{}, {"byteorder": ">"}, {"rowsperstrip": 16}, {"planarconfig": "separate"}])
+@pytest.mark.parametrize(("first", "end"), [(0, 40), (100, 180), (200, 320), (288, 320)])
+def test_whole_rows_of_inks_that_are_missing(options, first, end):
+    """Pillow shows them as white paper; black ink, which is nowhere in this picture, is no damage."""
+    picture = layers("CMYK", np.clip(WELL, 1, 250))
+    damaged = picture.copy()
+    damaged[first:end] = 0
+    for pixels, expected in ((picture, True), (damaged, False)):
+        stream = io.BytesIO()
+        pixels = np.moveaxis(pixels, 2, 0) if "planarconfig" in options else pixels
+        tifffile.imwrite(stream, np.ascontiguousarray(pixels), photometric="separated", **options)
+        assert is_whole(stream.getvalue()) == expected
+
+
+WIDTHS = [slice(0, 320), slice(0, 200), slice(100, 320), slice(4, 316), slice(0, 316)]
+
+
+@pytest.mark.parametrize("rows", [slice(0, 150), slice(60, 180), slice(90, 240), slice(4, 200)])
+@pytest.mark.parametrize("columns", WIDTHS)
 def test_a_picture_on_white_paper_is_no_damage(rows, columns):
+    """Unless it reaches all edges of its page but one: then rows are missing."""
     page = np.full((240, 320, 3), 255, np.uint8)
     page[rows, columns] = np.clip(WELL, 1, 250)[rows, columns]
     stream = io.BytesIO()
     Image.fromarray(layers("CMYK", page), "CMYK").save(stream, "TIFF")
-    assert is_whole(stream.getvalue())
+    reaches_three_edges = columns == slice(0, 320) and 0 in (rows.start, 240 - rows.stop)
+    assert is_whole(stream.getvalue()) != reaches_three_edges

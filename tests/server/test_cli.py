@@ -93,3 +93,23 @@ def test_every_command_has_help(xtalgrid, command):
     result = xtalgrid(command, "--help")
     assert result.exit_code == 0
     assert len(result.output.splitlines()[2].strip()) > 15
+
+
+def test_a_mistyped_plate_is_said(xtalgrid, tmp_path):
+    """Otherwise "no disagreements" is good news of a plate that is not there."""
+    draw_well(tmp_path / "new" / rigaku_name(1))
+    xtalgrid("import-folder", tmp_path / "new")
+    xtalgrid("create_work")
+    for command in (
+        ["disagreements"],
+        ["agreement"],
+        ["search"],
+        ["export", "csv", tmp_path / "a.csv"],
+        ["look_again"],
+    ):
+        said = xtalgrid(*command, "--barcode", "CI022978").output
+        assert "no images of plate CI022978 yet; is CI022987 meant?" in said
+        assert "no images of plate" not in xtalgrid(*command, "--barcode", "CI022987").output
+    assert "no held scores wait on plate CI022987" in xtalgrid("approve", "--barcode", "CI022987").output
+    assert "is CI022987 meant?" in xtalgrid("reject", "--barcode", "CI022978").output
+    assert xtalgrid("approve", "--all").output.strip().endswith("no held scores wait")

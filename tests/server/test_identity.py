@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+import unicodedata
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from html import escape
@@ -21,6 +22,8 @@ from xtalgrid_server.cli.main import main
 from xtalgrid_server.config import from_string, load
 from xtalgrid_server.domain.images import ImageRow
 from xtalgrid_server.domain.wells import Well, parse_well
+from xtalgrid_server.exchange.foreign import Place
+from xtalgrid_server.exchange.places import Places
 from xtalgrid_server.imager.crystaltrak.database import ImagerDatabase
 from xtalgrid_server.imager.folder.entering import Imported, import_folder
 from xtalgrid_server.ledger.units import PlannedImage
@@ -37,7 +40,9 @@ ROW_NAMES = ["A", "B", "C", "D", "E", "F", "G", "H", "I", "J", "K", "L", "M", "N
 Drop = tuple[str, datetime, int, int, int]
 """Plate, inspection's date, row, column, drop: what the generated tree is made of."""
 
-LETTERS = st.text(st.characters(categories=("Lu", "Ll", "Lo", "Nd")), min_size=1, max_size=7)
+LETTERS = st.text(st.characters(categories=("Lu", "Ll", "Lo", "Nd")), min_size=1, max_size=7).filter(
+    lambda name: unicodedata.is_normalized("NFC", name)
+)
 """Names in any alphabet, of at most 30 bytes."""
 
 DAY = datetime(2024, 3, 1)
@@ -307,6 +312,37 @@ def test_folders_of_lights_are_one_inspection(system, tmp_path):
     assert [row.inspection for row in imported.entered] == [1, 1, 1]
 
 
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+@pytest.mark.parametrize("names", ["any", "{barcode}/{well}"])
+def test_a_plate_has_one_name_however_its_letters_are_written(tmp_path, form, names):
+    """macOS writes names of files with letters and marks apart; people type them, and tables hold them, as one."""
+    draw_well(tmp_path / "in" / unicodedata.normalize(form, "Müller ガ1") / "7.jpg")
+    plates = '[import.plates]\n"Müller*" = { rows = 8, columns = 6 }\n'
+    with System(from_string(plates, home=tmp_path / "home")) as system:
+        imported = system.import_folder(tmp_path / "in", recursive=True, names=names)
+        expected = ("Müller-ガ1", 1, "A1a") if names == "any" else ("Müller ガ1", 1, "B1a")
+        assert places(imported) == [expected]
+        again = system.import_folder(tmp_path / "in", recursive=True, names=names)
+        assert places(again) == [expected]
+        system.create_work()
+        known = Places(system.config, system.imager, system.ledger)
+        for spelling in ("NFC", "NFD"):
+            place = Place(barcode=unicodedata.normalize(spelling, expected[0]), well=parse_well(expected[2]))
+            assert known.find(place).barcode == expected[0]
+
+
+def test_numbered_files_are_wells_in_the_order_of_their_numbers(system, tmp_path):
+    numbers = [10, 1, 2, 12, 13]
+    for number in numbers:
+        draw_well(tmp_path / "P1" / f"well {number} d1.jpg", shade=10 * number)
+    imported = system.import_folder(tmp_path / "P1", names="any")
+    wells = {row.image_name: str(row.well) for row in imported.entered}
+    assert [wells[f"well {number} d1.jpg"] for number in sorted(numbers)] == ["A1a", "A2a", "A3a", "A4a", "A5a"]
+    draw_well(tmp_path / "P1" / "well 3 d1.jpg")
+    again = system.import_folder(tmp_path / "P1", names="any")
+    assert wells.items() < {row.image_name: str(row.well) for row in again.entered}.items()
+
+
 def test_a_barcode_used_again_years_later_is_kept_apart_and_said(system, tmp_path):
     for n, (inspection, date) in enumerate([(1, "121121"), (2, "121128"), (1, "240305"), (2, "240312")]):
         draw_well(tmp_path / "in" / rigaku_name(1, inspection=inspection, date=date), shade=20 * n)
@@ -390,6 +426,32 @@ def test_what_to_do_about_a_wrong_format_works_as_it_is_said(tmp_path):
         assert sorted(str(row.well) for row in system.imager.entered("5")) == ["B1a", "H6a"]
     assert "import.plates says 96 wells" in run()
     assert "`xtalgrid --home NEW …`" in run()
+
+
+@pytest.mark.parametrize("copy", [False, True])
+@pytest.mark.parametrize("first", ["any", "{barcode}/{row}{subwell}_{column}"])
+def test_a_file_is_not_entered_as_a_second_well_when_names_are_read_otherwise(tmp_path, first, copy):
+    """Each would be scored twice, and the plate would show both wells."""
+    files = [draw_well(tmp_path / "in" / "P1" / name, shade=20 * n) for n, name in enumerate(("B3_7.jpg", "C4_1.jpg"))]
+    with System(from_string("", home=tmp_path / "home")) as system:
+        before = system.import_folder(tmp_path / "in", recursive=True, names=first, copy=copy).entered
+        now = system.import_folder(
+            tmp_path / "in", recursive=True, names="{barcode}/{row}{column}_{subwell}", copy=copy
+        )
+        assert now.entered == []
+        for file, well in zip(files, ("B3g", "C4a"), strict=True):
+            assert f"and is read as {well} now. If {well} is right, import the plate's whole" in now.rejected[file]
+        assert [row.well for row in system.imager.entered("P1")] == [row.well for row in before]
+
+
+def test_a_plate_keeps_its_format_when_the_columns_change_and_that_is_said(tmp_path):
+    draw_well(tmp_path / "in" / rockimager(5, 48))
+    for columns, notes in ((12, []), (24, ["plate 5 keeps the format with which it was imported, 96 wells"]), (12, [])):
+        with System(from_string(f"[import]\nplate_columns = {columns}\n", home=tmp_path / "home")) as system:
+            imported = system.import_folder(tmp_path / "in", recursive=True, names="rockimager")
+            assert [note.split(", 8")[0] for note in imported.notes] == notes
+            assert [str(row.well) for row in system.imager.entered("5")] == ["D12a"]
+            assert all("import.plate_columns is 24 now" in n and "`xtalgrid --home NEW …`" in n for n in imported.notes)
 
 
 def test_formats_by_barcode(tmp_path):

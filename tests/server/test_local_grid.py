@@ -57,3 +57,38 @@ def test_a_long_queue_costs_no_time_while_a_worker_is_busy(grid, folder, monkeyp
     assert set(told) == {6} and len(told) > 3
     assert [reads.count(f"xg_done{number}") for number in range(3)] == [1, 1, 1]
     assert len(lists) <= 3  # for the progress, for the queue, and to see that nothing waits any more
+
+
+def test_a_note_that_cannot_be_read_costs_only_its_own_unit(grid, folder, monkeypatch):
+    notes = {
+        "xg_text": lambda path: path.write_text("the last one (exit code -9): no log\n"),
+        "xg_bytes": lambda path: path.write_bytes(b"br\xf6ken\0 " * 1000),
+        "xg_empty": lambda path: path.write_bytes(b""),
+        "xg_folder": lambda path: path.mkdir(),
+        "xg_locked": lambda path: path.write_text("no"),
+    }
+    for name, write in notes.items():
+        (folder.parent / name).mkdir()
+        write(folder.parent / name / "failed.txt")
+    (folder.parent / "xg_result" / "result.json").mkdir(parents=True)
+    opened = Path.open
+
+    def as_another_account(path, *args, **kwargs):
+        if path == folder.parent / "xg_locked" / "failed.txt":
+            raise PermissionError(13, "Permission denied")
+        return opened(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "open", as_another_account)
+    reasons = dict(grid.given_up())
+    assert reasons.keys() == {*notes, "xg_result"}
+    assert reasons["xg_text"] == "the last one (exit code -9): no log"
+    assert reasons["xg_bytes"].startswith("br\ufffdken\\x00 br") and len(reasons["xg_bytes"]) == 500
+    assert "cannot read failed.txt (Is a directory)" in reasons["xg_folder"]
+    assert "cannot read failed.txt (Permission denied)" in reasons["xg_locked"]
+    assert reasons["xg_result"] == "result.json is a folder"
+    assert grid.waiting() == [folder.name]
+    assert grid.do_again("xg_folder") and grid.do_again("xg_result")
+    assert sorted(grid.waiting()) == sorted([folder.name, "xg_folder", "xg_result"])
+    for name in reasons:
+        grid.discard(name)
+    assert dict(grid.given_up()) == {}

@@ -19,14 +19,14 @@ from xtalgrid_core.decision import pooled_group
 from xtalgrid_core.dense import softmax
 from xtalgrid_core.options import DEFAULTS
 from xtalgrid_core.outcomes import SCORED_GROUPS, Group
-from xtalgrid_core.pooling import FEATURES, Pooling
+from xtalgrid_core.pooling import FEATURES, Pooling, without_drop
 
 Array = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 Groups = npt.NDArray[np.int64]
 
 GROUPS = len(SCORED_GROUPS)
-CRYSTAL, OTHER = SCORED_GROUPS.index(Group.CRYSTAL), SCORED_GROUPS.index(Group.OTHER)
+CRYSTAL = SCORED_GROUPS.index(Group.CRYSTAL)
 
 _SCALE, _POWER, _SHIFT = 0.25, 0.25, 1.0
 """Standard deviations of the prior of `shifted`: of our power, of the second opinion's, and of the groups' shifts."""
@@ -81,7 +81,7 @@ class Decider:
 
     def probabilities(self, wells: Wells) -> Array:
         """Return the probabilities of `SCORED_GROUPS`, ``(N, 4)``."""
-        p = np.tile(np.eye(GROUPS)[OTHER], (len(wells), 1))
+        p = without_drop(len(wells))
         there = wells.has_drop
         own = softmax(_logits(self.pooling, wells.drops[there]))
         p[there] = own

@@ -12,6 +12,7 @@ import click
 
 from xtalgrid_core.command_group import CommandGroup, say
 from xtalgrid_core.errors import XtalgridError
+from xtalgrid_core.lines import first_lines
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_core.terminal import print_table
 
@@ -436,9 +437,8 @@ def _report(summary: Summary) -> None:
 
 def _report_failures(failed: Mapping[str, str]) -> None:
     """List what failed; exit with code 1 if anything did."""
-    for image, reason in list(failed.items())[:_LISTED]:
-        say(f"failed  {image}: {reason}", err=True)
-    if len(failed) > _LISTED:
-        say(f"failed  and {len(failed) - _LISTED} more, listed in dataset.json", err=True)
+    lines = [f"{image}: {reason}" for image, reason in failed.items()]
+    for line in first_lines(lines, _LISTED, start="failed  ", more=", listed in dataset.json"):
+        say(line, err=True)
     if failed:
         raise SystemExit(1)

@@ -20,7 +20,7 @@ from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.files import write_atomically
 from xtalgrid_core.options import DEFAULTS
 from xtalgrid_core.outcomes import SCORED_GROUPS, Group
-from xtalgrid_core.pooling import Pooling, features, group_sums
+from xtalgrid_core.pooling import Pooling, features, group_sums, without_drop
 from xtalgrid_core.possible import PossibleGroups
 from xtalgrid_core.weights import (
     MANIFEST,
@@ -46,7 +46,7 @@ Plates = npt.NDArray[np.str_]
 CUTOFFS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5)
 """Values of p_crystal from which `work.crystal_from` can be chosen."""
 
-_CRYSTAL, _OTHER = SCORED_GROUPS.index(Group.CRYSTAL), SCORED_GROUPS.index(Group.OTHER)
+_CRYSTAL = SCORED_GROUPS.index(Group.CRYSTAL)
 _WEAK = 100.0  # sklearn's C: keeps the slope finite if crystals and others separate perfectly
 _STRONG = 0.1  # the pooling has 88 parameters, and plates have only some hundred wells of a group
 
@@ -265,9 +265,11 @@ def _pooled_by_other_plates(drops: Array, wells: WindowSet) -> Array | None:
 
 
 def _pooled(drops: Array, has_drop: Bools, pooling: Pooling) -> Array:
-    """Return the group probabilities of W wells, ``(W, 4)``; a well without a drop is `other` with certainty."""
-    empty = np.eye(len(SCORED_GROUPS))[_OTHER]
-    return np.stack([pooling.of(drop) if has else empty for drop, has in zip(drops, has_drop, strict=True)])
+    """Return the group probabilities of W wells, ``(W, 4)``."""
+    p = without_drop(len(drops))
+    for well in np.flatnonzero(has_drop):
+        p[well] = pooling.of(drops[well])
+    return p
 
 
 def _cutoff(p: Array, wells: WindowSet, crystal_from: float) -> Cutoff:

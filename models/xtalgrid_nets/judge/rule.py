@@ -24,13 +24,13 @@ from xtalgrid_core.decision import chops_needed, group_evidence
 from xtalgrid_core.files import write_atomically
 from xtalgrid_core.markdown import table
 from xtalgrid_core.outcomes import GROUP_CLASSES, SCORED_GROUPS, Group
-from xtalgrid_core.pooling import group_sums
+from xtalgrid_core.pooling import group_sums, without_drop
 
 from .metrics import Share, share_of
 from .tables import text
 from .windows import WindowSet
 
-CRYSTAL, OTHER = SCORED_GROUPS.index(Group.CRYSTAL), SCORED_GROUPS.index(Group.OTHER)
+CRYSTAL = SCORED_GROUPS.index(Group.CRYSTAL)
 UNDECIDED = len(SCORED_GROUPS)
 
 Floats = npt.NDArray[np.float64]
@@ -97,7 +97,7 @@ def called_as_published(wells: WindowSet, thresholds: Sequence[float]) -> list[n
 
 def _or_empty(wells: WindowSet, called: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Call wells without windows null experiments."""
-    return np.where(wells.has_drop, called, OTHER)
+    return np.where(wells.has_drop, called, without_drop(1).argmax())
 
 
 def best(trials: Sequence[Trial], others_opened: float, undecided: float = 1.0, rows: int = 10) -> list[Trial]:

@@ -27,6 +27,7 @@ from xtalgrid_core.files import write_atomically
 from xtalgrid_core.markdown import table
 from xtalgrid_core.options import DEFAULTS
 from xtalgrid_core.outcomes import SCORED_GROUPS, Group
+from xtalgrid_core.spreadsheets import open_text
 from xtalgrid_core.weights import MANIFEST, ModelEntry, WeightsManifest, read_manifest
 
 from .metrics import auc, reliability
@@ -80,10 +81,12 @@ def listed_wells(path: Path, images: Path) -> list[Well]:
         If it cannot be read, or lacks a column or a known label.
     """
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
+        with open_text(path) as file:
             rows = list(csv.DictReader(file))
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}; give the table of wells") from error
+    except (UnicodeError, csv.Error) as error:
+        raise ConfigError(f"{path}: not CSV in UTF-8 ({error}); save it as CSV UTF-8") from error
     if missing := [name for name in _COLUMNS if rows and name not in rows[0]]:
         raise ConfigError(f"{path}: no column {', '.join(missing)}; docs/records/real_wells.csv has them all")
     wells = []

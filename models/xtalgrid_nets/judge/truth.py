@@ -12,6 +12,7 @@ from typing import Literal
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.images import SUFFIXES
 from xtalgrid_core.outcomes import CLASSES, SCORED_GROUPS, Group, Outcome
+from xtalgrid_core.spreadsheets import open_text, shifted
 
 from ..sets.format import any_of
 
@@ -261,13 +262,17 @@ def _class(label: str) -> Outcome | None:
 
 def _table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
+        with open_text(path) as file:
             reader = csv.DictReader(file)
-            rows = list(reader)
+            rows = []
+            for row in reader:
+                if why := shifted(row):
+                    raise ConfigError(f"{path}, line {reader.line_num}: {why}")
+                rows.append(row)
             missing = [column for column in columns if column not in (reader.fieldnames or ())]
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}; it says what is in each well") from error
-    except (UnicodeDecodeError, csv.Error) as error:
+    except (UnicodeError, csv.Error) as error:
         raise ConfigError(f"{path}: not CSV in UTF-8 ({error}); save it as CSV UTF-8") from error
     if missing:
         raise ConfigError(f"{path}: no column {', '.join(missing)}")

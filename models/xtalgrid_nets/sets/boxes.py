@@ -23,7 +23,7 @@ from xtalgrid_core.errors import ImageError
 from xtalgrid_core.images import SEGMENTER_SIDE, Levels, Pixels, WellPixels, read_image, segmenter_view
 from xtalgrid_core.outcomes import PRIORITY
 from xtalgrid_core.scale import pixel_size
-from xtalgrid_core.spreadsheets import cell_text
+from xtalgrid_core.spreadsheets import cell_text, open_text, shifted
 
 from .build import Summary
 from .format import SetError
@@ -70,15 +70,17 @@ def _read(table: Path) -> dict[str, list[Line]]:
     """Return the lines of each image."""
     found: dict[str, list[Line]] = defaultdict(list)
     try:
-        with table.open(encoding="utf-8-sig", newline="") as stream:
+        with open_text(table) as stream:
             reader = csv.DictReader(stream)
             missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
             if missing:
                 raise SetError(f"{table}: no column {missing[0]}; write the table with `xtalgrid export annotations`")
             for cells in reader:
+                if why := shifted(cells):
+                    raise SetError(f"{table}, line {reader.line_num}: {why}")
                 line = {column: cell_text(cell or "") for column, cell in cells.items() if column}
                 found[line["image"]].append(line)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, UnicodeError, csv.Error) as error:
         raise SetError(f"cannot read {table}: {error}") from error
     return found
 

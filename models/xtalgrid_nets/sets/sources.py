@@ -10,7 +10,7 @@ from pathlib import Path
 
 from xtalgrid_core.errors import FailureReason, ImageError
 from xtalgrid_core.images import SUFFIXES
-from xtalgrid_core.spreadsheets import cell_text
+from xtalgrid_core.spreadsheets import cell_text, open_text, shifted
 
 from .format import SetError
 from .labels import Label, Labels
@@ -131,11 +131,14 @@ def from_table(
     columns = columns or Columns()
     root = images or table.parent
     try:
-        with table.open(encoding="utf-8-sig", newline="") as stream:
+        with open_text(table) as stream:
             reader = csv.DictReader(stream, dialect=_dialect(stream.read(4096)))
             stream.seek(0)
             label = _label_column(table, reader.fieldnames or [], columns)
             for cells in reader:
+                if why := shifted(cells):
+                    yield PassedOver(f"row {reader.line_num}", f"{table}: {why}", broken=True)
+                    continue
                 row = {column: cell_text(cell or "") for column, cell in cells.items() if column}
                 name = (row[columns.image] or "").strip()
                 if not name:
@@ -160,8 +163,8 @@ def from_table(
                     pixel_size_um=size,
                     uv=root / mate if mate else None,
                 )
-    except UnicodeDecodeError as error:
-        raise SetError(f"{table}: not UTF-8 ({error.reason}); save it as CSV UTF-8") from error
+    except UnicodeError as error:
+        raise SetError(f"{table}: not UTF-8 ({error}); save it as CSV UTF-8") from error
     except (OSError, csv.Error) as error:
         raise SetError(f"cannot read {table}: {error}") from error
 

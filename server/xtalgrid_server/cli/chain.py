@@ -16,7 +16,7 @@ from ..steps.alerts import Alert, as_row, check_sent, describe, preview
 from ..steps.publish_ispyb_marks import is_run_of_marks
 from ..steps.step import user
 from ..steps.system import System
-from .options import dry_run_option, log_access, with_config
+from .options import dry_run_option, log_access, tell_unknown, with_config
 from .printing import json_option, print_found, print_lines
 
 
@@ -158,6 +158,7 @@ def look_again(config: Config, everything: bool, barcodes: tuple[str, ...], minu
     What appeared or grew since is new, the rest is dirt, salt or an old crystal (p_new). No outcome changes.
     """
     with System(config) as system:
+        tell_unknown(system, *barcodes)
         done = system.look_again(everything=everything, barcodes=barcodes or None, minutes=minutes)
     say(
         f"looked at {done.looked} drops with crystals: {done.new} new, {done.standing} there before, "
@@ -217,8 +218,11 @@ def _review(action: str, past: str) -> click.Command:
                     f"not held: {', '.join(map(str, sorted(unknown)))}; nothing was {past}. "
                     "Held scores have the action hold in the finalizer's CSV"
                 )
-            if not selected:
+            if not selected and not (everything or barcode):
                 raise XtalgridError("give SCORE_IDS, --barcode or --all")
+            if not selected:
+                tell_unknown(system, barcode or "")
+                raise XtalgridError("no held scores wait" + (f" on plate {barcode}" if barcode else ""))
             system.ledger.decisions.add_reviews(sorted(selected), "approve" if action == "approve" else "reject", who)
             log_access(config, "review", who, verdict=action, scores=sorted(selected))
             say(f"{len(selected)} scores {past}; the next finalizer and set_autoscore act on this")

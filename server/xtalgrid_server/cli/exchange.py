@@ -26,7 +26,7 @@ from ..exchange.scored import export_scored
 from ..reports.entries import Filter
 from ..steps.system import System
 from ..storage.permissions import outside
-from .options import filter_options, log_access, with_config
+from .options import filter_options, log_access, tell_unknown, with_config
 from .printing import json_option, print_found, print_lines
 
 EXIT_REFUSED = 1
@@ -173,6 +173,7 @@ def export_command(
         raise XtalgridError(f"--confirmed selects chops; use it with {', '.join(WITH_BOXES)} or --chops")
     folder = chops_folder or out
     with System(config) as system, outside(config.home, out), outside(config.home, folder):
+        tell_unknown(system, chosen.barcode)
         done = export(
             config,
             system.ledger,

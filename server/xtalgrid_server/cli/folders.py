@@ -13,6 +13,7 @@ from xtalgrid_core.command_group import say
 from xtalgrid_core.errors import ConfigError, XtalgridError
 from xtalgrid_core.frames import percent
 from xtalgrid_core.images import FORMATS
+from xtalgrid_core.lines import first_lines
 from xtalgrid_core.terminal import print_table
 
 from ..config import Config
@@ -116,10 +117,8 @@ def _print_account(config: Config, done: FolderRun) -> None:
 
 
 def _print_notes(imported: Imported) -> None:
-    for note in imported.notes[:_NOTES_SHOWN]:
-        say(f"note: {note}")
-    if len(imported.notes) > _NOTES_SHOWN:
-        say(f"note: … and {len(imported.notes) - _NOTES_SHOWN} more")
+    for line in first_lines(imported.notes, _NOTES_SHOWN, start="note: "):
+        say(line)
 
 
 def _program() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import sys
 from collections.abc import Callable
@@ -12,13 +13,18 @@ from typing import Any
 
 import click
 
+from xtalgrid_core.command_group import say
 from xtalgrid_core.errors import XtalgridError
 from xtalgrid_core.outcomes import Group, Outcome
 
 from ..config import Config
 from ..reports.entries import Filter
 from ..steps.step import user
+from ..steps.system import System
 from ..storage.access_log import AccessLog
+
+_COMPARED = 10_000
+"""Barcodes that a mistyped one is compared with, the last in their order."""
 
 
 def with_config(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -62,6 +68,15 @@ def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
         return command(*args, chosen=Filter(**fields, since=since, before=before), **options)
 
     return call
+
+
+def tell_unknown(system: System, *barcodes: str) -> None:
+    """Say on standard error which of these plates have no images: nothing found there would mean something else."""
+    known = system.ledger.plates.barcodes() if any(barcodes) else []
+    for barcode in filter(None, barcodes):
+        if barcode not in known:
+            near = difflib.get_close_matches(barcode, known[-_COMPARED:], n=1)
+            say(f"no images of plate {barcode} yet" + (f"; is {near[0]} meant?" if near else ""), err=True)
 
 
 def log_access(config: Config, act: str, who: str = "", **details: Any) -> None:

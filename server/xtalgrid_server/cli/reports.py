@@ -22,7 +22,7 @@ from ..reports.marks import COLUMNS as MARK_COLUMNS
 from ..reports.marks import mark_rows, plate_marks
 from ..reports.search import KEYS, DropGroup, Key, search
 from ..steps.system import System
-from .options import filter_options, log_access, with_config
+from .options import filter_options, log_access, tell_unknown, with_config
 from .printing import IMAGER_TIMES, csv_option, json_option, print_csv, print_found, print_json
 
 _inspection_option = click.option("--inspection", type=int, help="Only this inspection (default: all).")
@@ -74,6 +74,7 @@ def agreement_command(config: Config, chosen: Filter, as_json: bool, as_csv: boo
     Run `xtalgrid sync` first to read people's newest scores.
     """
     with System(config) as system:
+        tell_unknown(system, chosen.barcode)
         result = agreement_with_people(system.config, system.ledger, chosen)
     if as_json:
         print_json(result)
@@ -147,6 +148,7 @@ def disagreements_command(
 ) -> None:
     """List inspections that a person and xtalgrid put into different groups."""
     with System(config) as system:
+        tell_unknown(system, chosen.barcode)
         differing = disagreements(system.config, system.ledger, chosen, order, limit)
     if as_json:
         print_json(differing)
@@ -194,6 +196,7 @@ def search_command(
 ) -> None:
     """Search the whole archive for what led to an outcome: conditions, samples, projects, with numbers of drops."""
     with System(config) as system:
+        tell_unknown(system, chosen.barcode)
         groups = search(system.ledger, chosen, group_by)
     if as_json:
         print_json(groups[:limit])

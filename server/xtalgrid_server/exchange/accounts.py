@@ -11,7 +11,7 @@ from typing import IO
 
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.files import STANDARD_OUTPUT, replacing
-from xtalgrid_core.lines import toml_text
+from xtalgrid_core.lines import first_lines, toml_text
 from xtalgrid_core.spreadsheets import csv_line
 
 from ..ledger.imported_scores import Kind
@@ -90,11 +90,11 @@ def file_lines(
             who = ", ".join(f"{name} {number}" for name, number in names.most_common(_SHOWN))
             more = f", … {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
             yield f"{kind:<9} {names.total()} new {what}: {who}{more}"
+    first = []
     for refused in done.first_refused[:_SHOWN]:
         where = " ".join(part for part in (refused.file, f"{line}{refused.line}" if refused.line else "") if part)
-        yield f"refused   {where or 'file'}: {refused.reason}"
-    if done.refused > _SHOWN:
-        yield f"refused   … and {done.refused - _SHOWN} more; --refused FILE writes all of them"
+        first.append(f"{where or 'file'}: {refused.reason}")
+    yield from first_lines(first, _SHOWN, done.refused, "refused   ", "; --refused FILE writes all of them")
     if done.unknown_words:
         words = ", ".join(f"{word!r} ({number}{lines})" for word, number in done.unknown_words.most_common(_SHOWN))
         example = next(iter(done.unknown_words))

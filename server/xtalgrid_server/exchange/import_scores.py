@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from xtalgrid_core.errors import ConfigError
+from xtalgrid_core.spreadsheets import text_encoding
 
 from ..config import Config
 from ..domain.drop_state import PersonScore, group_of, meaning_name
@@ -28,7 +29,7 @@ from .import_annotations import annotation_format
 from .places import Places
 from .rockmaker import open_export
 from .score_tables import open_table
-from .sheets import sheets, text_encoding
+from .sheets import sheets
 from .texrank import is_texrank, open_texrank
 from .words import Words
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from xtalgrid_core.errors import ConfigError
+from xtalgrid_core.spreadsheets import text_encoding
 
 LARGEST = 2 * 1024**3
 """Bytes of a file at most."""
@@ -125,6 +126,8 @@ def open_json(file: Path) -> JsonFile | None:
         if not size:
             return None
         with file.open("rb") as stream:
+            if text_encoding(stream.read(4)) != "utf-8-sig":
+                raise ConfigError(f"{file}: UTF-16 text; save it as UTF-8")
             opened = JsonFile(file, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
     except OSError as error:
         raise ConfigError(f"cannot read {file}: {error.strerror}") from error

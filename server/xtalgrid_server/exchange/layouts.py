@@ -8,15 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xtalgrid_core.errors import ConfigError
+from xtalgrid_core.lines import first_lines
+from xtalgrid_core.spreadsheets import too_many
 
 from ..config import Config
+from ..domain.letters import composed
 from ..domain.wells import Well, parse_well
 from ..imager.folder.formats import configured_format
 from ..ledger.contents import Contents
 from ..ledger.store import Ledger
 from .parts import condition_of, find_parts
 from .screens import is_xml, read_screen
-from .sheets import sheets, texts, with_value
+from .sheets import Sheet, sheets, texts, with_value
 
 PLACES = ("barcode", "well", "row", "col", "subwell")
 TEXTS = {"project": 200, "sample": 200, "condition": 1000}
@@ -89,6 +92,7 @@ _Drops = dict[tuple[str, Well], Contents]
 def _screen(config: Config, file: Path, barcode: str) -> tuple[_Drops, tuple[str, ...]]:
     if not barcode:
         raise ConfigError(f"{file}: a screen names no plate; give the barcode with --barcode")
+    barcode = composed(barcode)
     contents: _Drops = {}
     for well, condition in read_screen(file, configured_format(config, barcode)):
         most = TEXTS["condition"]
@@ -99,7 +103,8 @@ def _screen(config: Config, file: Path, barcode: str) -> tuple[_Drops, tuple[str
 
 
 def _table(file: Path, barcode: str) -> tuple[_Drops, tuple[str, ...]]:
-    names, lines = _read(file)
+    sheet = sheets(file)[0]
+    names, lines = _read(sheet)
     parts = find_parts(names)
     _check_columns(file, names, barcode, bool(parts))
     contents: _Drops = {}
@@ -109,38 +114,40 @@ def _table(file: Path, barcode: str) -> tuple[_Drops, tuple[str, ...]]:
     used |= {index for index, name in enumerate(names) if name in PLACES or name in TEXTS}
     for number, cells in lines:
         for index in used:
-            with_value(cells[index])
-        line = dict(zip(reversed(names), reversed(cells), strict=True))  # of parts, the first
+            with_value(cells[index] if index < len(cells) else "")
+        whole = (cells + [""] * len(names))[: len(names)]
+        line = dict(zip(reversed(names), reversed(whole), strict=True))  # of parts, the first
         if parts and not line.get("condition"):
-            line["condition"] = condition_of(parts, cells)
+            line["condition"] = condition_of(parts, whole)
         try:
+            if not sheet.name and (why := too_many(cells, len(names))):  # in Excel, notes may stand there
+                raise ValueError(why)
             one = _contents(file, line, barcode)
             key = one.barcode, one.well
             if key in seen:
                 raise ValueError(f"{one.barcode} {_place(one.well)} is already in line {seen[key]}")
             seen[key], contents[key] = number, one
         except ValueError as error:
-            errors.append(f"  line {number}: {error}")
+            errors.append(f"line {number}: {error}")
     if errors:
-        more = [f"  … and {len(errors) - _SHOWN} more"] if len(errors) > _SHOWN else []
-        raise ConfigError("\n".join([f"{file}: {len(errors)} lines need correction:", *errors[:_SHOWN], *more]))
+        listed = first_lines(errors, _SHOWN, start="  ")
+        raise ConfigError("\n".join([f"{file}: {len(errors)} lines need correction:", *listed]))
     if not contents:
         raise ConfigError(f"{file}: no lines below the header")
     ignored = (name for index, name in enumerate(names) if name and index not in used)
     return contents, tuple(name for name in ignored if name not in PLACES and name not in TEXTS)
 
 
-def _read(file: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """Return the column names, and the number and cells of each line that is not empty, as many as there are names.
+def _read(sheet: Sheet) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """Return the column names, and the number and cells of each line that is not empty.
 
     The header is the first of the first rows that names a well; above it there may be a title.
     """
-    rows = [(row.number, texts(row.cells)) for row in sheets(file)[0].rows()]
+    rows = [(row.number, texts(row.cells)) for row in sheet.rows()]
     names = [[_name(cell) for cell in cells] for _, cells in rows[:_HEADER_IN]]
     at = next((index for index, row in enumerate(names) if _names_wells(row)), 0)
     header = names[at] if rows else []
-    lines = [(number, (cells + [""] * len(header))[: len(header)]) for number, cells in rows[at + 1 :]]
-    return header, lines
+    return header, rows[at + 1 :]
 
 
 def _names_wells(names: Sequence[str]) -> bool:
@@ -174,12 +181,12 @@ def _check_columns(file: Path, names: Sequence[str], barcode: str, has_parts: bo
 
 
 def _contents(file: Path, line: dict[str, str], barcode: str) -> Contents:
-    plate = line.get("barcode", "") or barcode
+    plate = composed(line.get("barcode", "") or barcode)
     if not plate:
         raise ValueError("no barcode")
     if len(plate) > 30:
         raise ValueError(f"barcode {plate!r} has more than 30 characters")
-    if barcode and plate != barcode:
+    if barcode and plate != composed(barcode):
         raise ValueError(f"plate {plate}, but --barcode is {barcode}")
     texts = {name: line.get(name, "") for name in TEXTS}
     for name, most in TEXTS.items():

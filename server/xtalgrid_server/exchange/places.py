@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import PurePosixPath
 
 from ..config import Config
+from ..domain.letters import spellings
 from ..domain.wells import FORMATS, PlateFormat, Well
 from ..imager.crystaltrak.database import ImagerDatabase
 from ..imager.folder.formats import known_format
@@ -44,7 +45,7 @@ class Places:
         ValueError
             If there is none, or if it could be one of several.
         """
-        barcode = self._config.scores.plates.get(place.barcode, place.barcode)
+        barcode = self._barcode(place.barcode)
         if place.image:
             found = self._by_name(place, barcode)
             if len(found) == 1:
@@ -57,6 +58,14 @@ class Places:
         if not barcode:
             raise ValueError("no barcode")
         return self._on_plate(place, barcode)
+
+    def _barcode(self, said: str) -> str:
+        """Return a plate's barcode here, by another name of it or in another spelling of its letters."""
+        named = self._config.scores.plates
+        barcode = next((named[each] for each in sorted(spellings(said)) if each in named), said)
+        if barcode.isascii():
+            return barcode
+        return next((each for each in sorted(spellings(barcode)) if self._plate(each)), barcode)
 
     def _by_name(self, place: Place, barcode: str) -> list[DropImage]:
         for name in _names(place.image):  # with the most folders first
@@ -149,7 +158,8 @@ def _full_format(wells: Collection[tuple[int, int]]) -> PlateFormat | None:
 def _names(path: str) -> list[str]:
     """Return the names that an image may have in the ledger: with the most folders first."""
     parts = [part for part in path.replace("\\", "/").split("/") if part]
-    return ["_".join(parts[-number:]) for number in range(min(len(parts), 1 + _FOLDERS), 0, -1)]
+    joined = ("_".join(parts[-number:]) for number in range(min(len(parts), 1 + _FOLDERS), 0, -1))
+    return [name for each in joined for name in sorted(spellings(each))]
 
 
 def _base(path: str) -> str:

@@ -28,6 +28,7 @@ import msgspec
 from xtalgrid_core.errors import ConfigError, ImageError
 from xtalgrid_core.files import STANDARD_OUTPUT, replacing
 from xtalgrid_core.images import read_image
+from xtalgrid_core.spreadsheets import text_encoding
 
 from ..config import Config
 from ..domain.groups import four
@@ -40,7 +41,6 @@ from ..reports.entries import DropInspection, Entry, Filter, inspections
 from ..steps.pack import read_original
 from .foreign import ForeignScore, Line, Place, Source, Told, utc
 from .marco import CLASSES
-from .sheets import text_encoding
 
 HEADER, SEPARATOR, VERSION = "<>", "=" * 79, "0.2.1"
 WHO, MODEL = "Polo", "Polo's machine"
@@ -138,7 +138,7 @@ def _mapped(file: Path) -> Iterator[mmap.mmap]:
     """Map a file to memory, as UTF-8 and as a private copy of the pages that are changed."""
     with file.open("rb") as stream, tempfile.TemporaryFile() as copy:
         opened: IO[bytes] = stream
-        if (encoding := text_encoding(stream.read(4))) == "utf-16":
+        if (encoding := text_encoding(stream.read(4))).startswith("utf-16"):
             try:
                 with file.open(encoding=encoding, newline="") as text:
                     while block := text.read(1 << 20):

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.lines import toml_text
+from xtalgrid_core.spreadsheets import too_many
 
 from ..config import Config
 from ..domain.wells import Well, parse_well
@@ -174,8 +175,7 @@ class _Reader:
         """Read the lines below the header."""
         width = len(self._header.headings)
         for row in self._rows():
-            if len(row.cells) > width and any(row.cells[width:]):
-                why = f"{len(row.cells)} cells, but the header has {width}: a decimal comma, or a comma in a text?"
+            if why := too_many(row.cells, width):
                 yield Line(row.number, problem=why)
                 continue
             try:

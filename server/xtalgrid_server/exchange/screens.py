@@ -12,6 +12,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from xtalgrid_core.errors import ConfigError
+from xtalgrid_core.spreadsheets import text_encoding
 
 from ..domain.wells import FORMATS, PlateFormat, Well, parse_well
 from .sheets import refuse_declarations
@@ -24,8 +25,7 @@ def is_xml(file: Path) -> bool:
     """Tell whether a file begins as XML."""
     with file.open("rb") as stream:
         head = stream.read(200)
-    text = head.decode("utf-16" if head[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig", "ignore")
-    return text.lstrip().startswith("<")
+    return head.decode(text_encoding(head), "ignore").lstrip().startswith("<")
 
 
 def read_screen(file: Path, plate: PlateFormat | None) -> list[tuple[Well, str]]:

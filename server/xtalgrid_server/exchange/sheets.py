@@ -5,7 +5,6 @@ What a file is, its first bytes say. Cells are text; only what Excel holds as a 
 
 from __future__ import annotations
 
-import codecs
 import csv
 import re
 import zipfile
@@ -15,11 +14,11 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from pathlib import Path
-from typing import IO, Any, TextIO, cast
+from typing import IO, Any, TextIO
 from xml.parsers import expat
 
 from xtalgrid_core.errors import ConfigError
-from xtalgrid_core.spreadsheets import cell_text
+from xtalgrid_core.spreadsheets import cell_text, open_text
 
 Cell = str | datetime
 
@@ -106,7 +105,7 @@ def sheets(file: Path) -> list[Sheet]:
 
 
 def _csv_rows(file: Path, separator: str) -> Iterator[tuple[int, list[Cell]]]:
-    with _text(file) as stream:
+    with open_text(file) as stream:
         reader = csv.reader(_lines(file, stream), delimiter=separator, strict=True)
         try:
             for cells in reader:
@@ -121,19 +120,6 @@ def _csv_rows(file: Path, separator: str) -> Iterator[tuple[int, list[Cell]]]:
             ) from error
 
 
-def _text(file: Path) -> TextIO:
-    """Open a text as `text_encoding` says."""
-    with file.open("rb") as stream:
-        encoding = text_encoding(stream.read(4))
-    return cast(TextIO, file.open(encoding=encoding, newline=""))
-
-
-def text_encoding(head: bytes) -> str:
-    """Return the encoding of a text by its first bytes: UTF-8, or UTF-16 as Windows programs write it."""
-    is_utf16 = head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    return "utf-16" if is_utf16 else "utf-8-sig"
-
-
 def _lines(file: Path, stream: TextIO) -> Iterator[str]:
     number = 0
     while line := stream.readline(_LONGEST_LINE):
@@ -146,7 +132,7 @@ def _lines(file: Path, stream: TextIO) -> Iterator[str]:
 
 def _separator(file: Path) -> str:
     try:
-        with _text(file) as stream:
+        with open_text(file) as stream:
             head = [line for line, _ in zip(_lines(file, stream), range(20), strict=False)]
     except UnicodeError as error:
         raise ConfigError(f"{file}: not UTF-8 text; save it as CSV UTF-8 or .xlsx") from error

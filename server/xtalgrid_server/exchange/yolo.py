@@ -12,6 +12,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from xtalgrid_core.spreadsheets import text_encoding
+
 from . import foreign_marks as marks
 from .foreign_marks import Annotation, ForeignMark
 from .many_files import Add
@@ -141,7 +143,8 @@ def _text(path: Path) -> str:
     if path.stat().st_size > _LARGEST_FILE:
         raise ValueError(f"more than {_LARGEST_FILE // 1024**2} MB")
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        data = path.read_bytes()
+        return data.decode(text_encoding(data))
     except UnicodeDecodeError as error:
         raise ValueError("not UTF-8 text") from error
 

@@ -22,6 +22,7 @@ from types import FrameType
 
 from xtalgrid_core.errors import XtalgridError
 from xtalgrid_core.files import write_atomically
+from xtalgrid_core.lines import one_line
 
 from ..config import Config
 from ..domain.log import log
@@ -100,8 +101,8 @@ class LocalGrid:
     def given_up(self) -> Iterator[tuple[str, str]]:
         """Yield (unit, reason) of units that were given up."""
         for folder in self._folders():
-            if (folder / "failed.txt").is_file():
-                yield folder.name, (folder / "failed.txt").read_text(encoding="utf-8", errors="replace")[:500]
+            if (why := _why_given_up(folder)) is not None:
+                yield folder.name, why
 
     def discard(self, name: str) -> None:
         """Remove a unit from the spool."""
@@ -114,7 +115,8 @@ class LocalGrid:
         """Restart a unit from its first image, after its result was refused."""
         folder = self._units / name
         for leftover in ("result.json.checkpoint", "failed.txt", "attempts", "result.json"):
-            (folder / leftover).unlink(missing_ok=True)
+            path = folder / leftover
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
         return True
 
     def refused(self) -> Iterator[Refused]:
@@ -327,6 +329,22 @@ def _terminate(running: list[_Running]) -> None:
 def _waits(folder: Path) -> bool:
     """Tell whether no worker has finished a unit, or given it up."""
     return folder.is_dir() and not any((folder / name).exists() for name in ("result.json", "failed.txt"))
+
+
+def _why_given_up(folder: Path) -> str | None:
+    """Return why a unit was given up, None if it was not.
+
+    What stands in place of its result or of the reason, and is no file that can be read, ends it too: otherwise it
+    would neither wait nor come back.
+    """
+    try:
+        with (folder / "failed.txt").open("rb") as stream:
+            text = stream.read(2000).decode("utf-8", errors="replace")
+        return one_line(text.strip())[:500] or "no reason was noted"
+    except FileNotFoundError:
+        return "result.json is a folder" if (folder / "result.json").is_dir() else None
+    except OSError as error:
+        return f"the reason is not known: cannot read failed.txt ({error.strerror})"
 
 
 def _answers(folder: Path) -> int:

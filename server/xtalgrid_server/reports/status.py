@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
 
+from xtalgrid_core.lines import first_lines
 from xtalgrid_core.outcomes import Outcome
 
 from ..config import Config
@@ -131,10 +132,8 @@ def status_lines(status: Status) -> Iterator[str]:
         yield f"archive     {done}, back to {old.back_to}; `xtalgrid create_work --backfill` continues"
     for name, reason in status.failed_units.items():
         yield f"failed unit {name}: {reason}; `xtalgrid create_work --retry` plans its images again"
-    for one in status.no_score[:_SHOWN]:
-        yield f"no score    {one.file}: {one.reason} ({one.detail})"
-    if len(status.no_score) > _SHOWN:
-        yield f"            … and {len(status.no_score) - _SHOWN} more"
+    without = [f"{one.file}: {one.reason} ({one.detail})" for one in status.no_score]
+    yield from first_lines(without, _SHOWN, start="no score    ")
     for plate in status.dated_ahead:
         yield (
             f"ahead       plate {plate.barcode} inspection {plate.inspection} ({plate.images} images) is dated "

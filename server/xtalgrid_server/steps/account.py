@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from xtalgrid_core.errors import FailureReason
 from xtalgrid_core.files import readable
+from xtalgrid_core.lines import first_lines
 
 from ..config import Config
 from ..domain.images import unusable_inspection
@@ -135,10 +136,9 @@ def account_lines(account: Account, files: int | None = 20) -> Iterator[str]:
         yield f"passed over {', '.join(kinds)}"
     if account.differing:
         yield f"changed     {account.differing} files are not the ones that were scored"
-    for one in account.waiting_files[: files or 0]:
-        yield f"waiting     {one.file}, since {one.since:%Y-%m-%d %H:%M} UTC: {one.why}"
-    if files is not None and len(account.waiting_files) > files:
-        yield f"            … and {len(account.waiting_files) - files} more"
+    if files is not None:
+        waiting = [f"{one.file}, since {one.since:%Y-%m-%d %H:%M} UTC: {one.why}" for one in account.waiting_files]
+        yield from first_lines(waiting, files, start="waiting     ")
 
 
 def _utc(seconds: float) -> datetime:

@@ -15,6 +15,7 @@ from functools import partial
 
 import sqlalchemy as sa
 
+from xtalgrid_core.lines import first_lines
 from xtalgrid_core.outcomes import SCORED_GROUPS
 
 from ..config import Config
@@ -53,9 +54,7 @@ class PublishedInIspyb:
             ", ".join(f"{number} {words.get(action, action)}" for action, number in self.actions.items()) or "no scores"
         )
         for what, lines in ((MISSING, self.missing), (REFUSED, self.refused)):
-            yield from (f"{what}  {line}" for line in lines[:_SHOWN])
-            if len(lines) > _SHOWN:
-                yield f"{what}  … and {len(lines) - _SHOWN} more"
+            yield from first_lines(lines, _SHOWN, start=f"{what}  ")
 
 
 @dataclass(slots=True)

@@ -17,10 +17,12 @@ import msgspec
 import sqlalchemy as sa
 
 from xtalgrid_core.errors import XtalgridError
+from xtalgrid_core.lines import first_lines
 
 from ..config import Config
 from ..domain.images import ImageRow
 from ..domain.log import log
+from ..imager.ispyb.connection import Ispyb
 from ..imager.ispyb.finding import find_files
 from ..imager.ispyb.sub_samples import (
     Rows,
@@ -35,11 +37,16 @@ from ..ledger.database import now
 from ..ledger.ispyb_marks import ALL, FAILED, INSERT, LEFT, MISSING, REMOVED, IspybMark
 from ..ledger.marks import Mark
 from ..ledger.store import Ledger
-from ..storage.engines import chunks, is_gone, short_reason
+from ..storage.engines import chunks
 from .publish_ispyb import STEP, open_ispyb
-from .refused_rows import TRY_AGAIN
+from .refused_rows import TRY_AGAIN, write_rows
+
+Known = Mapping[int, IspybMark]
+"""What the ledger knows to be in ISPyB, by mark."""
 
 _BATCH = 500
+_MOST_REFUSED = 200
+"""Marks that ISPyB may refuse in a run; if there are more, it is not their fault."""
 _SHOWN = 20
 _WORDS = {INSERT: "written", MISSING: "not in ISPyB by their file", REMOVED: "removed"}
 
@@ -57,9 +64,7 @@ class MarksInIspyb:
         if self.actions:
             counts = ", ".join(f"{number} {_WORDS.get(action, action)}" for action, number in self.actions.items())
             yield f"marks in ISPyB: {counts}" + (f" (run {self.run})" if self.actions[INSERT] else "")
-        yield from self.problems[:_SHOWN]
-        if len(self.problems) > _SHOWN:
-            yield f"… and {len(self.problems) - _SHOWN} more marks"
+        yield from first_lines(self.problems, _SHOWN, more=" marks")
 
 
 def is_run_of_marks(run: str) -> bool:
@@ -90,12 +95,16 @@ def publish_marks(config: Config, ledger: Ledger, dry_run: bool = False) -> Mark
             if not new and not old:
                 continue
             images = ledger.images.by_id(sorted({mark.image_id for mark in new}))
-            for batch in chunks(new, _BATCH):
-                write = partial(_write, config, ledger, done.run, batch, images, known, dry_run)
-                _account(ledger, done, ispyb.transact(write), dry_run)
-            for removed in chunks(old, _BATCH):
-                rows = ispyb.transact(partial(_remove, removed, dry_run))
+
+            def write(batch: Sequence[Mark], images: Mapping[int, ImageRow] = images, known: Known = known) -> None:
+                rows = ispyb.transact(partial(_write, config, ledger, done.run, batch, images, known, dry_run))
                 _account(ledger, done, rows, dry_run)
+
+            for was_refused, most in ((False, _MOST_REFUSED), (True, None)):
+                part = [mark for mark in new if _is_refused(known.get(mark.id)) is was_refused]
+                refused = write_rows(part, write, most)
+                _account(ledger, done, [_failed(done.run, mark, images, why) for mark, why in refused], dry_run)
+            _account(ledger, done, _remove_all(ispyb, old, dry_run), dry_run)
     for line in done.problems[:_SHOWN]:
         log.info("%s: %s", STEP, line)
     return done
@@ -128,7 +137,7 @@ def _write(
     dry_run: bool,
     connection: sa.Connection,
 ) -> list[IspybMark]:
-    """Write marks in one transaction, which may be begun again; a row that ISPyB refuses does not stop the others."""
+    """Write marks in one transaction, which may be begun again."""
     found, why = find_files(config, connection, images)
     before = {m.id: known[m.id] for m in marks if m.id in known and known[m.id].action in (INSERT, LEFT)}
     there = read_sub_samples(connection, [row.sub_sample for row in before.values() if row.sub_sample is not None])
@@ -147,17 +156,8 @@ def _write(
         written = msgspec.json.encode(new).decode()
         row = IspybMark(mark_id=mark.id, run=run, action=INSERT, written=written)
         if not dry_run:
-            try:
-                with connection.begin_nested():
-                    ids = insert_sub_sample(connection, new)
-                row = msgspec.structs.replace(row, **msgspec.structs.asdict(ids))
-            except sa.exc.DBAPIError as error:
-                if is_gone(error):
-                    raise
-                image = images[mark.image_id]
-                place = f"plate {image.barcode} inspection {image.inspection} {image.well}"
-                reason = f"{place}, mark by {mark.who}: {short_reason(error)}"
-                row = IspybMark(mark_id=mark.id, run=run, action=FAILED, why=reason)
+            ids = insert_sub_sample(connection, new)
+            row = msgspec.structs.replace(row, **msgspec.structs.asdict(ids))
         rows.append(row)
     if not dry_run:
         ledger.ispyb_marks.record([row for row in rows if row.action == INSERT], done=False)
@@ -183,8 +183,32 @@ def _written(row: IspybMark) -> SubSample:
     return msgspec.json.decode(row.written, type=SubSample)
 
 
+def _failed(run: str, mark: Mark, images: Mapping[int, ImageRow], why: str) -> IspybMark:
+    """Return the record of a mark that ISPyB refuses, so that it is tried again."""
+    image = images[mark.image_id]
+    place = f"plate {image.barcode} inspection {image.inspection} {image.well}"
+    return IspybMark(mark_id=mark.id, run=run, action=FAILED, why=f"{place}, mark by {mark.who}: {why}")
+
+
+def _is_refused(known: IspybMark | None) -> bool:
+    return known is not None and known.action == FAILED
+
+
+def _remove_all(ispyb: Ispyb, rows: Sequence[IspybMark], dry_run: bool) -> list[IspybMark]:
+    """Delete our rows, except those that somebody changed or uses, and return all as they are afterwards."""
+    after = list[IspybMark]()
+
+    def remove(batch: Sequence[IspybMark]) -> None:
+        after.extend(ispyb.transact(partial(_remove, batch, dry_run)))
+
+    for row, why in write_rows(rows, remove, None):
+        used = f"ISPyB sub-sample {row.sub_sample}: it is used by something else ({why})"
+        after.append(msgspec.structs.replace(row, action=LEFT, why=used))
+    return after
+
+
 def _remove(rows: Sequence[IspybMark], dry_run: bool, connection: sa.Connection) -> list[IspybMark]:
-    """Delete our rows in one transaction, which may be begun again, except those that somebody changed or uses."""
+    """Delete our rows in one transaction, which may be begun again, except those that somebody changed or queued."""
     ids = [row.sub_sample for row in rows if row.sub_sample is not None]
     there = read_sub_samples(connection, ids, lock=not dry_run)
     after = []
@@ -197,11 +221,7 @@ def _remove(rows: Sequence[IspybMark], dry_run: bool, connection: sa.Connection)
             elif is_queued:
                 action, why = LEFT, "it waits in a queue"
             elif row.position is not None and not dry_run:
-                try:
-                    with connection.begin_nested():
-                        delete_sub_sample(connection, Rows(row.sub_sample, row.position, row.position2))
-                except sa.exc.IntegrityError:
-                    action, why = LEFT, "it is used by something else"
+                delete_sub_sample(connection, Rows(row.sub_sample, row.position, row.position2))
         why = f"ISPyB sub-sample {row.sub_sample}: {why}" if why else ""
         after.append(msgspec.structs.replace(row, action=action, why=why))
     return after
@@ -223,7 +243,7 @@ def undo_marks(config: Config, ledger: Ledger, run: str, who: str, dry_run: bool
     done = MarksInIspyb(run)
     with open_ispyb(config) as ispyb:
         for batch in chunks(rows, _BATCH):
-            after = ispyb.transact(partial(_remove, batch, dry_run))
+            after = _remove_all(ispyb, batch, dry_run)
             if not dry_run:
                 ledger.ispyb_marks.undo([row for row in after if row.action == REMOVED], who)
             done.actions.update(row.action for row in after)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from xtalgrid_core.lines import one_line
+from xtalgrid_core.spreadsheets import text_encoding
 
 from ..domain.log import log
 
@@ -61,9 +62,14 @@ class ProjectPeople:
 def read_people(file: Path) -> ProjectPeople:
     """Read the file; what cannot be used is among the problems."""
     try:
-        lines = file.read_bytes().removeprefix(b"\xef\xbb\xbf").splitlines()
+        data = file.read_bytes()
+        if (encoding := text_encoding(data)) != "utf-8-sig":
+            data = data.decode(encoding).encode()
     except OSError as error:
         return ProjectPeople(problems=(f"cannot read {file}: {error.strerror}",))
+    except UnicodeError:
+        return ProjectPeople(problems=(f"{file}: broken UTF-16 text; save the file as CSV UTF-8",))
+    lines = data.removeprefix(b"\xef\xbb\xbf").splitlines()
     first = lines[0].decode("utf-8", "replace") if lines else ""
     delimiter = max(_DELIMITERS, key=first.count)
     header = [name.strip().lower() for name in _fields(first, delimiter)]

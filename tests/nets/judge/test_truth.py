@@ -59,6 +59,7 @@ def test_where_people_disagree_only_what_they_agree_on_counts(tmp_path: Path) ->
         ("plate,image,label\nA,a.jpg,clear\nA,b.jpg,xtal\n", "line 3: 'xtal' is not a group"),
         ("plate,image,label\nA,a.jpg,99\n", "line 2: '99' is not a group"),
         ("plate,image,outcome\nA,a.jpg,crystal\n", "line 2: 'crystal' is no"),
+        ("plate,image,label\nA,a.jpg,clear\nA,b.jpg,clear, but dusty\n", "line 3: 4 cells, but the header has 3"),
         ("image,label\na.jpg,clear\n", "no column plate"),
         ("plate,image\nA,a.jpg\n", "no column label"),
     ],
@@ -66,6 +67,14 @@ def test_where_people_disagree_only_what_they_agree_on_counts(tmp_path: Path) ->
 def test_a_table_that_says_nonsense_is_refused(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         lab_wells(table(tmp_path, text))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le"])
+def test_a_table_as_a_spreadsheet_saves_it(tmp_path: Path, encoding: str) -> None:
+    text = table(tmp_path, "image,label,plate\na.jpg,clear,Plätte\n")
+    expected = lab_wells(text)
+    text.write_bytes(text.read_text(encoding="utf-8").encode(encoding))
+    assert lab_wells(text) == expected
 
 
 def test_a_table_that_is_not_there_is_named(tmp_path: Path) -> None:

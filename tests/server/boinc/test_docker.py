@@ -133,7 +133,8 @@ def test_images_that_make_reports_install_their_fonts():
     stages = {part.split("\n", 1)[0].split(" AS ")[1]: part for part in text.split("\nFROM ")[1:]}
     for stage in ("server", "apache"):
         (line,) = [line for line in stages[stage].splitlines() if "apt-get install" in line]
-        assert set(FONTS) <= set(line.split()), stage
+        assert {word for word in line.split() if word.startswith("fonts-")} == set(FONTS), stage
+    assert set(re.findall(r"`(fonts-[\w-]+)`", (DOCKER.parent / "docs" / "reports.md").read_text())) == set(FONTS)
 
 
 def test_the_containers_configuration_is_one():

@@ -274,7 +274,8 @@ def test_ids_that_occur_twice_are_refused(bring, tmp_path):
         (b"[" * 100_000, "breaks off"),
         (b'{"a": ' * 100_000, "breaks off"),
         (b'[{"data": {"image": "x"}, "annotations": [{}]}, {"data"', "breaks off"),
-        (coco().encode("utf-16"), "no annotations of COCO"),
+        (coco().encode("utf-16"), "UTF-16 text; save it as UTF-8"),
+        (coco().encode("utf-16-le"), "UTF-16 text; save it as UTF-8"),
         (b'[{"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4]}]', "no annotations of COCO"),
     ],
 )

@@ -306,6 +306,8 @@ def test_the_command_accounts_for_every_line(system, tmp_path):
         lambda text: text.encode("utf-8-sig"),
         lambda text: text.replace(",", "\t").encode("utf-16"),
         lambda text: b"\xfe\xff" + text.encode("utf-16-be"),
+        lambda text: text.encode("utf-16-be"),
+        lambda text: text.replace(",", "\t").replace("\n", "\r\n").encode("utf-16-le"),
         lambda text: text.replace(",", ";").replace("\n", "\r\n").encode(),
         lambda text: text.replace("\n", "\r").encode(),
     ],

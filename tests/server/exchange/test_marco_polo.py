@@ -167,7 +167,7 @@ def test_something_else_among_the_images_is_refused_alone(bring, held):
 
 
 @pytest.mark.usefixtures("plate")
-@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
 def test_a_run_that_another_program_saved_again(bring, encoding):
     done = bring(run_of({"well_number": 1, "human_class": "Clear", "note": "µ"}).encode(encoding), "run.xtal")
     assert (done.format, done.new) == ("Polo's run", 1)

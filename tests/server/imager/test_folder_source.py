@@ -224,3 +224,24 @@ def test_a_folder_that_is_not_there_or_in_the_wrong_place(system, source, watche
         source.refresh()
     with pytest.raises(ConfigError, match=r"imager\.folder: .* must not contain each other"):
         from_string(f'[imager]\nfolder = "{tmp_path}"\n', home=tmp_path / "home")
+
+
+def test_a_format_that_was_corrected_too_late_is_said_once_though_no_file_is_read_again(config, watched, clock, caplog):
+    for well in (7, 48):
+        draw_well(watched / ROCKIMAGER.format(well, "ef"), shade=well)
+    with System(config) as system:
+        source = FolderSource(config, system.imager, system.ledger.failures, names="rockimager", clock=clock)
+        for _ in range(3):
+            source.scan()
+            clock.wait(1000)
+    plates = '[import.plates]\n"3100" = { rows = 8, columns = 12 }\n'
+    corrected = msgspec.structs.replace(from_string(plates, home=config.home), imager=config.imager)
+    caplog.clear()
+    with System(corrected) as system:
+        source = FolderSource(corrected, system.imager, system.ledger.failures, names="rockimager", clock=clock)
+        assert not (source.scan().rejected or source.scan().rejected)
+        assert {str(row.well) for row in system.imager.entered("3100")} == {"B1a", "H6a"}
+    said = [record.message for record in caplog.records if "import.plates says 96 wells" in record.message]
+    assert (
+        len(said) == 1 and "plate 3100 was imported with 48 wells" in said[0] and "`xtalgrid --home NEW …`" in said[0]
+    )

@@ -19,6 +19,7 @@ from xtalgrid_server.imager.ispyb.check import check_ispyb
 from xtalgrid_server.imager.source import image_path
 from xtalgrid_server.ledger.ispyb_marks import IspybMarks
 from xtalgrid_server.ledger.marks import Mark, box_mark, outline_mark
+from xtalgrid_server.steps import publish_ispyb_marks
 
 AT = datetime(2026, 11, 29, 12)
 NUMBERS = itertools.count()
@@ -219,6 +220,51 @@ def test_a_row_that_ispyb_refuses_does_not_stop_the_others(lab, system, marks, i
             connection.exec_driver_sql("ALTER TABLE Position DROP CONSTRAINT near")
     assert system.publish().marks.actions == {"insert": 1}
     assert [row[1] for row in lab.sub_samples()] == [12, 301]
+
+
+def test_what_is_no_fault_of_a_mark_stops_the_step_and_marks_none_as_failed(lab, system, marks, image, monkeypatch):
+    """As for scores: an account without the right to write, or a table that refuses everything."""
+    marks.add([point(10, 5), point(12, 5)])
+    with lab.writing() as connection:
+        connection.exec_driver_sql("ALTER TABLE Position RENAME TO Elsewhere")
+    try:
+        with pytest.raises(ImagerError, match="Position"):
+            system.publish()
+    finally:
+        with lab.writing() as connection:
+            connection.exec_driver_sql("ALTER TABLE Elsewhere RENAME TO Position")
+            connection.exec_driver_sql("ALTER TABLE Position ADD CONSTRAINT near CHECK (posX < 5)")
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(publish_ispyb_marks, "_MOST_REFUSED", 1)
+            with pytest.raises(ImagerError, match="near"):
+                system.publish()
+    finally:
+        with lab.writing() as connection:
+            connection.exec_driver_sql("ALTER TABLE Position DROP CONSTRAINT near")
+    assert system.publish().marks.actions == {"insert": 2}
+
+
+def test_a_sub_sample_that_ispyb_keeps_costs_no_other(lab, system, marks, image):
+    marks.add([point(10, 5), point(12, 5)])
+    system.publish()
+    first, _ = lab.sub_samples()
+    with lab.writing() as connection:
+        number = connection.exec_driver_sql("SELECT MIN(blSubSampleId) FROM BLSubSample").scalar_one()
+        connection.exec_driver_sql(
+            "CREATE TRIGGER used BEFORE DELETE ON BLSubSample FOR EACH ROW "
+            f"IF OLD.blSubSampleId = {number} THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'shipped'; END IF"
+        )
+    try:
+        remove(marks)
+        remove(marks)
+        done = system.publish().marks
+        assert done.actions == {"left": 1, "removed": 1}
+        assert "it is used by something else (" in done.problems[0] and "shipped" in done.problems[0]
+        assert lab.sub_samples() == [first]
+    finally:
+        with lab.writing() as connection:
+            connection.exec_driver_sql("DROP TRIGGER used")
 
 
 def test_undo_takes_back_a_run_or_all(lab, system, marks, image, config, tmp_path):

@@ -65,6 +65,8 @@ def test_rows_and_columns_several_plates_semicolons_and_a_byte_order_mark(system
     ("text", "why"),
     [
         ("well,sample\nA1,x\nA0,y\nZZZ9,z\nA1,again\n", "3 lines need correction:\n  line 3: 'A0' is not a well.*\n  line 4: 'ZZZ9'.*\n  line 5: P1 A1 is already in line 2"),
+        ("well,condition,sample\nA1,0.2 M NaCl,x\nA2,0.2 M NaCl, 20% PEG,y\n", "line 3: 4 cells, but the header has 3: a decimal comma, or a comma in a text"),
+        ("well\tcondition\nA1\t0.2 M NaCl\t20% PEG\n", "line 2: 3 cells, but the header has 2"),
         ("row,col,sample\nA,1,x\nA,thirteen,y\n", "line 3: col is 'thirteen'; give a number from 1"),
         ("well,subwell,sample\nA1a,2,x\n", "has a subwell, but the column subwell has '2'"),
         (f"well,condition\nA1,{'x' * 1001}\n", "line 2: condition has 1001 characters; at most 1000"),

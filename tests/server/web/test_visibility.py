@@ -498,6 +498,15 @@ def test_bad_lines_are_named_and_the_rest_counts(tmp_path):
     assert not read_people(file).projects
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_people_in_a_file_that_windows_wrote(tmp_path, encoding):
+    file = tmp_path / "people.csv"
+    file.write_bytes("project\tperson\r\nblü\tänne\r\n".encode(encoding))
+    assert (read_people(file).projects_of("änne"), read_people(file).problems) == ({"blü"}, ())
+    file.write_bytes(file.read_bytes()[:-1])
+    assert "broken UTF-16 text; save the file as CSV UTF-8" in read_people(file).problems[0]
+
+
 def test_the_command_says_who_sees_what(lab, tmp_path):
     file = tmp_path / "xtalgrid.toml"
     keys = f'visibility = "projects"\nsign_in = "users"\npeople_file = "{lab.config.viewer.people_file}"'

@@ -10,6 +10,7 @@ import json
 import random
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 
@@ -73,7 +74,10 @@ class BoincGrid:
 
     def waiting(self) -> set[str]:
         """Return the units whose result, or notice of failure, waits for `assimilate`."""
-        gone = (unit_of_workunit(self._said(path)[0] or "") for path in _files(self._spool.inbox, "*.failed"))
+        gone = set[str | None]()
+        for path in _files(self._spool.inbox, "*.failed"):
+            with suppress(OSError):  # `given_up` says so
+                gone.add(unit_of_workunit(self._said(path)[0] or ""))
         return {unit for unit, _ in self.results()} | {unit for unit in gone if unit}
 
     def submit(self, submissions: Sequence[Submission]) -> None:
@@ -188,8 +192,13 @@ class BoincGrid:
     def refused(self) -> Iterator[Refused]:
         """Yield results that the validator's hook refused."""
         for path in _files(self._spool.refused, "*.json"):
-            note = json.loads(path.read_bytes())
-            yield Refused(note["unit"], note["sha256"], f"{note['result']}: {note['reason']}", path)
+            try:
+                note = json.loads(path.read_bytes())
+                refused = Refused(note["unit"], note["sha256"], f"{note['result']}: {note['reason']}", path)
+            except (OSError, ValueError, LookupError, TypeError) as error:
+                log.error("%s cannot read %s (%s); if that does not end, delete it", STEP, path, error)
+                continue
+            yield refused
 
     def forget_refused(self, refused: Refused) -> None:
         """Delete a refused result after it is recorded."""
@@ -198,7 +207,11 @@ class BoincGrid:
     def given_up(self) -> Iterator[tuple[str, str]]:
         """Yield (unit, reason) of units that BOINC gave up; the reason says how each instance ended, if still known."""
         for path in _files(self._spool.inbox, "*.failed"):
-            workunit, reason = self._said(path)
+            try:
+                workunit, reason = self._said(path)
+            except OSError as error:
+                log.error("%s cannot read %s (%s); make it readable for this account", STEP, path, error)
+                continue
             unit = unit_of_workunit(workunit) if workunit else None
             if workunit is None or unit is None:
                 log.error("%s gave up an unknown work unit (%s): %s", STEP, path.name, reason)
@@ -213,8 +226,9 @@ class BoincGrid:
 
         On old servers the note has the work unit's id instead of its name.
         """
-        name, _, reason = path.read_text(encoding="utf-8").partition("\n")
-        return (self.database.name_of(int(name)) if name.isdigit() else name), reason.strip()
+        name, _, reason = path.read_text(encoding="utf-8", errors="replace").partition("\n")
+        is_id = name.isascii() and name.isdecimal()
+        return (self.database.name_of(int(name)) if is_id else name), reason.strip().replace("\0", "")
 
     def do_again(self, name: str) -> bool:
         """Return False: BOINC is done with the work unit; `xtalgrid boinc retry` makes another one."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import shutil
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
@@ -17,13 +18,14 @@ from xtalgrid_core.files import readable
 from ...config import Config
 from ...domain.failures import FailureLog
 from ...domain.images import ImageRow, file_time
+from ...domain.letters import composed
 from ...domain.light import Light, LightRules, LightsSeen, light_in
 from ...domain.wells import Well, format_of, with_columns
 from ...storage.originals import open_original, original_status, trust
 from ...storage.permissions import outside
 from ..crystaltrak.database import ImagerDatabase
 from .dates import Order, find_date
-from .formats import PlateFormats
+from .formats import IMPORT_ANEW, PlateFormats, contradiction
 from .inspections import DatedImage, Inspections
 from .listing import NOT_SCORED, SECOND_FORMAT, own_folders, walk
 from .names import ANY, NamedImage, Names, NumberedWell, compile_names
@@ -32,12 +34,6 @@ from .plates import PlateFolders, is_same_image
 from .seen import Copies, OtherFiles
 
 STEP = "import-folder"
-
-_IMPORT_ANEW = (
-    "import the plate's whole folder by the same command with another home (`xtalgrid --home NEW …`), because its "
-    "wells keep their names in this one"
-)
-"""What to do if wells were named by a wrong format."""
 
 
 @dataclass(slots=True)
@@ -226,6 +222,8 @@ class _Entering:
         self._copies = Copies(database)
         self._root = root
         self._scores = Counter[str]()
+        self._barcodes: dict[str, str] = {}
+        self._wells: dict[str, defaultdict[str, set[Well]]] = {}
         self.stored: list[str] = []
         """Files that are available under the image root now."""
 
@@ -249,12 +247,18 @@ class _Entering:
         images = []
         for file, named in places:
             name = self._stored_name(file)
-            barcode = readable(named.barcode)
+            barcode = self._named_barcode(readable(named.barcode))
             barcode = barcode or self._plates.barcode(file.absolute().parent, named.plate_folder or 0)
             if (why := _why_no_key(barcode, name)) is not None:
                 self._reject(file, FailureReason.NAME_FITS_NO_PATTERN, why)
                 continue
             well = self._well(file.absolute(), barcode, named)
+            before = self._entered_as(file, barcode)
+            if isinstance(well, Well) and before and well not in before:
+                well = (
+                    f"it was imported as well {min(before)} of plate {barcode}, and is read as {well} now. "
+                    f"If {well} is right, {IMPORT_ANEW}"
+                )
             if isinstance(well, str):
                 self._reject(file, FailureReason.NAME_FITS_NO_PATTERN, well)
             elif well is None:
@@ -263,6 +267,27 @@ class _Entering:
                 images.append(DatedImage(file, barcode, well, name, named.inspection, named.date, named.is_own_time))
                 self._scores[named.score] += 1
         return images
+
+    def _named_barcode(self, barcode: str) -> str:
+        """Return a barcode with composed letters, unless an earlier version entered its plate with divided ones."""
+        if barcode not in self._barcodes:
+            is_known = composed(barcode) != barcode and bool(self._database.entered(barcode))
+            self._barcodes[barcode] = barcode if is_known else composed(barcode)
+        return self._barcodes[barcode]
+
+    def _entered_as(self, file: Path, barcode: str) -> set[Well]:
+        """Return the wells of a plate that a file was entered as before, whatever its name there; none if it is new."""
+        if barcode not in self._wells:
+            wells = self._wells[barcode] = defaultdict[str, set[Well]](set)
+            copied = self._copies.origins(self._config.image_root / barcode)
+            for image in self._database.entered(barcode):
+                stored = self._config.image_root / barcode / str(image.inspection) / image.image_name
+                try:
+                    origin = readable(str(stored.readlink()))
+                except OSError:  # a copy, or gone
+                    origin = copied.get(readable(str(stored)), "")
+                wells[origin].add(image.well)
+        return self._wells[barcode].get(readable(str(file.absolute())), set())
 
     def _well(self, file: Path, barcode: str, named: NamedImage) -> Well | str | None:
         """Return the drop of an image; why it is on no such plate; None while the plate's format can't be told."""
@@ -277,10 +302,7 @@ class _Entering:
             if known is None:
                 return None
             if plate and not columns and plate[:2] != known[:2]:
-                return (
-                    f"plate {barcode} was imported with {known}, but import.plates says {plate}; correct import.plates "
-                    f"if that is wrong. If it is right, {_IMPORT_ANEW}"
-                )
+                return contradiction(barcode, known, plate)
             well = known.well(number, subwell)
             if not columns and not known.has(well):
                 rows, columns, _ = format_of(number)
@@ -288,7 +310,7 @@ class _Entering:
                 change = "correct its format in import.plates" if plate else f"write {line} under [import.plates]"
                 return (
                     f"well number {number} is not on plate {barcode}, which was imported with {known}. If that is "
-                    f"wrong, {change}, and {_IMPORT_ANEW}"
+                    f"wrong, {change}, and {IMPORT_ANEW}"
                 )
             plate = plate or known
         if plate is None or plate.has(well):
@@ -384,6 +406,8 @@ def _number_wells(
 ) -> list[tuple[Path, NamedImage]]:
     """Assign each file to a well of its folder's plate, in order; files entered before keep their wells.
 
+    Numbers in names count as numbers, so that 10.jpg comes after 9.jpg.
+
     If several folders are inspections of one plate, a name that another inspection has is the same well there.
     """
     places: list[tuple[Path, NamedImage]] = []
@@ -398,7 +422,7 @@ def _number_wells(
                 taken[barcode, row.inspected].add(row.well)
                 taken[barcode, None].add(row.well)
         known = wells[barcode]
-        names = {file: stored[file] for file in group}
+        names = {file: stored[file] for file in sorted(group, key=_by_numbers)}
         is_again = date is not None and not known.keys() & names.values()  # such as the next files of a camera
         here = taken[barcode, date if is_again else None]
         free = (well for well in (Well(row, col, 1) for row in itertools.count(1) for col in range(1, 13)))
@@ -409,6 +433,12 @@ def _number_wells(
             taken[barcode, None].add(known[name])
             places.append((file, NamedImage(barcode, None, known[name], date, plate_folder=0)))
     return places
+
+
+def _by_numbers(file: Path) -> list[str | int]:
+    """Return what sorts files as a person does."""
+    parts = re.split(r"([0-9]+)", file.stem)
+    return [int(part) if at % 2 else part for at, part in enumerate(parts)]
 
 
 def _link(config: Config, file: Path, target: Path, copy: bool, copies: Copies) -> None:

@@ -14,11 +14,18 @@ from typing import Any
 import sqlalchemy as sa
 
 from ...config import Config
+from ...domain.letters import composed
 from ...domain.log import log
 from ...domain.wells import FORMATS, PlateFormat, format_of, with_columns
 from ..crystaltrak.database import ImagerDatabase
 from .listing import walk
 from .names import NamedImage, Names, NumberedWell
+
+IMPORT_ANEW = (
+    "import the plate's whole folder by the same command with another home (`xtalgrid --home NEW …`), because its "
+    "wells keep their names in this one"
+)
+"""What to do if wells were named by a wrong format: scores, corrections and marks are recorded under those names."""
 
 _STILL = 20
 """A plate's imaging is over, so that its highest number is there, `_STILL` times `import.settle_s` after a new file."""
@@ -61,10 +68,19 @@ def known_format(config: Config, database: ImagerDatabase, barcode: str) -> tupl
 
 def configured_format(config: Config, barcode: str) -> PlateFormat | None:
     """Return the format in ``import.plates`` for a barcode; None if there is none."""
+    barcode = composed(barcode)
     for wildcards, plate in config.import_.plates.items():
-        if re.fullmatch(re.escape(wildcards).replace(r"\*", ".*").replace(r"\?", "."), barcode, re.DOTALL):
+        if re.fullmatch(re.escape(composed(wildcards)).replace(r"\*", ".*").replace(r"\?", "."), barcode, re.DOTALL):
             return PlateFormat(plate.rows, plate.columns, plate.drops)
     return None
+
+
+def contradiction(barcode: str, known: PlateFormat, plate: PlateFormat) -> str:
+    """Say that a plate was imported with another format than ``import.plates`` says, and what to do."""
+    return (
+        f"plate {barcode} was imported with {known}, but import.plates says {plate}; correct import.plates "
+        f"if that is wrong. If it is right, {IMPORT_ANEW}"
+    )
 
 
 class PlateFormats:
@@ -101,8 +117,25 @@ class PlateFormats:
             plate = recorded or self._new(file, barcode, named, names)
             if plate is not None and recorded is None:
                 self._record(barcode, plate)
+            columns = self._config.import_.plate_columns
+            if recorded is not None and columns not in (0, recorded.columns) and self.configured(barcode) is None:
+                self._note(
+                    f"plate {barcode} keeps the format with which it was imported, {recorded}, although "
+                    f"import.plate_columns is {columns} now; if {columns} columns are right, {IMPORT_ANEW}"
+                )
             self._known[barcode] = plate
         return self._known[barcode]
+
+    def contradictions(self) -> list[str]:
+        """Return the plates whose wells were named by another format than ``import.plates`` says now, a line each."""
+        with self._database.reading() as connection:
+            rows = connection.execute(self._table.select().order_by(self._table.c.barcode)).all()
+        plates = [(row.barcode, PlateFormat(row.rows, row.columns), self.configured(row.barcode)) for row in rows]
+        return [
+            contradiction(barcode, known, plate)
+            for barcode, known, plate in plates
+            if known.rows and plate is not None and plate[:2] != known[:2]
+        ]
 
     def _new(self, file: Path, barcode: str, named: NamedImage, names: Names) -> PlateFormat | None:
         columns = self._config.import_.plate_columns
@@ -128,7 +161,7 @@ class PlateFormats:
         if plate.columns != format_of(numbers.highest).columns:
             self._note(
                 f"plate {barcode} keeps the format of its earlier images, {plate}, although its highest well "
-                f"number is {numbers.highest}; if that is wrong, import it again into another --home"
+                f"number is {numbers.highest}; if that is wrong, {IMPORT_ANEW}"
             )
         return plate
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import filecmp
 import glob
 import hashlib
-import re
 from functools import cached_property
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import sqlalchemy as sa
 from xtalgrid_core.files import readable
 
 from ...config import Config
+from ...domain.letters import composed, is_mark
 from ...domain.log import log
 from ..crystaltrak.database import ImagerDatabase
 from .dates import whole_date
@@ -90,7 +90,13 @@ class PlateFolders:
 
 def barcode_of(name: str) -> str:
     """Convert a folder's name to a barcode: letters and digits of any alphabet, and dashes."""
-    return re.sub(r"(?:[^\w-]|_)+", "-", name).strip("-")
+    barcode, is_gap, is_letter = "", False, False
+    for character in composed(name):
+        is_letter = character.isalnum() or (is_letter and is_mark(character))
+        if is_letter or character == "-":
+            barcode += f"{'-' if is_gap else ''}{character}"
+        is_gap = not is_letter and character != "-"
+    return barcode.strip("-")
 
 
 def _hashed(barcode: str, path: str) -> str:

@@ -164,6 +164,11 @@ class Copies:
         origin = self._table.select().where(self._table.c.target == readable(str(target)))
         return [row.file for row in _read(self._database, origin)] == [readable(str(file.absolute()))]
 
+    def origins(self, folder: Path) -> dict[str, str]:
+        """Return the files that images below a folder were copied from, by the images' paths."""
+        below = self._table.c.target.startswith(f"{readable(str(folder))}{os.sep}", autoescape=True)
+        return {row.target: row.file for row in _read(self._database, self._table.select().where(below))}
+
     def add(self, target: Path, file: Path) -> None:
         """Record that `target` was copied from `file`."""
         values = {"target": readable(str(target)), "file": readable(str(file.absolute()))}

@@ -21,11 +21,13 @@ from xtalgrid_core.whole import missing_end
 from ...config import Config
 from ...domain.failures import FailureLog
 from ...domain.images import ImageRow, file_time
+from ...domain.log import log
 from ...storage.engines import IN_LIST
 from ...storage.originals import open_original, trust
 from ..crystaltrak.database import ImagerDatabase
 from ..embedded import EmbeddedSource
 from .entering import STEP, Imported, convention_of, enter, refuse_vendors
+from .formats import PlateFormats
 from .listing import DEAD_LINK, NOT_SCORED, SECOND_FORMAT, UNREADABLE, Listing, own_folders, walk
 from .seen import OtherFiles, Seen, SeenFiles, State
 
@@ -77,6 +79,7 @@ class FolderSource(EmbeddedSource):
         self._convention = convention_of(config, names or config.import_.names)
         self._copy, self._clock, self._pause = copy, clock, pause
         self._seen = SeenFiles(database)
+        self._has_compared = False
 
     def refresh(self) -> list[ImageRow]:
         """Import complete files, scanning the folder twice if there are new ones.
@@ -103,6 +106,7 @@ class FolderSource(EmbeddedSource):
         if not self._folder.is_dir():
             raise ConfigError(f"imager.folder: no such folder {self._folder}; is it mounted?")
         trust(self._config, self._folder)
+        self._compare_formats()
         imported, visited = Imported(), set[str]()
         for folders in _batches(walk(self._folder, own=own_folders(self._config, self._folder))):
             self._scan_folders(folders, imported, visited)
@@ -111,6 +115,13 @@ class FolderSource(EmbeddedSource):
             self._forget([seen for seen in self._seen.undone_below(root) if seen.folder not in visited])
         OtherFiles(self._database).keep(root, imported.passed_over, recursive=True)
         return imported
+
+    def _compare_formats(self) -> None:
+        """Say, once, which plates have another format in ``import.plates`` now: their files are not read again."""
+        if not self._has_compared:
+            self._has_compared = True
+            for line in PlateFormats(self._config, self._database, self._clock).contradictions():
+                log.warning("%s", line)
 
     def _forget(self, gone: list[Seen]) -> None:
         """Forget files that were deleted, moved or renamed, and close their failures."""

@@ -59,7 +59,10 @@ def assimilate(config: Config, ledger: Ledger, grid: Grid) -> Assimilated:
         if unit is not None and unit.state not in ("returned", "failed"):
             ledger.units.fail(unit, reason)
             done.failed_units += 1
-        grid.discard(name)
+        try:
+            grid.discard(name)
+        except OSError as error:
+            log.warning("%s %s: cannot remove it from the spool: %s; the next run tries again", STEP, name, error)
     return done
 
 

@@ -25,7 +25,8 @@ FONTS = {
 }
 """Fonts of Debian's packages, light and bold, in the order in which they are asked for a letter.
 
-The package of Droid has another font, with empty glyphs for Korean.
+The package of Droid has another font, with empty glyphs for Korean. A test compares the packages with those of
+``docker/Dockerfile`` and docs/reports.md.
 """
 
 
