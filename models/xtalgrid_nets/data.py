@@ -6,7 +6,9 @@ import hashlib
 import math
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -209,19 +211,20 @@ def _sample_view(outcome: Outcome, seed: int) -> Sample:
     return Sample(_view(well))
 
 
-def outcome_of(seed: int) -> Outcome:
-    """Return the outcome that a seed's well is rendered with."""
-    p = np.array([_SHARES[outcome] for outcome in OUTCOMES], float)
-    return OUTCOMES[int(np.random.default_rng([seed, 3]).choice(len(p), p=p / p.sum()))]
+def outcome_of(seed: int, among: tuple[Outcome, ...] = OUTCOMES) -> Outcome:
+    """Return the outcome, one of `among`, that a seed's well is rendered with."""
+    p = np.array([_SHARES[outcome] for outcome in among], float)
+    return among[int(np.random.default_rng([seed, 3]).choice(len(p), p=p / p.sum()))]
 
 
-def _full(seed: int) -> tuple[int, Outcome, Sample]:
-    return seed, outcome_of(seed), sample_well(outcome_of(seed), seed)
+def _full(among: tuple[Outcome, ...], seed: int) -> tuple[int, Outcome, Sample]:
+    outcome = outcome_of(seed, among)
+    return seed, outcome, sample_well(outcome, seed)
 
 
-def _small(seed: int) -> tuple[int, Outcome, Sample]:
-    empty = np.random.default_rng([seed, 4]).random() < 0.4  # in addition to those from `outcome_of`
-    outcome = Outcome.NULL_EXPERIMENT if empty else outcome_of(seed)
+def _small(among: tuple[Outcome, ...], seed: int) -> tuple[int, Outcome, Sample]:
+    empty = among == OUTCOMES and np.random.default_rng([seed, 4]).random() < 0.4  # besides those of `outcome_of`
+    outcome = Outcome.NULL_EXPERIMENT if empty else outcome_of(seed, among)
     return seed, outcome, _sample_view(outcome, seed)
 
 
@@ -233,10 +236,13 @@ def renderer_version() -> str:
     return digest.hexdigest()
 
 
-def render_dataset(folder: Path, *, wells: int, views: int, seed: int, jobs: int = 2) -> None:
+def render_dataset(
+    folder: Path, *, wells: int, views: int, seed: int, jobs: int = 2, only: tuple[Outcome, ...] = ()
+) -> None:
     """Render a training set (`sets.format`).
 
-    `wells` full wells give chops, patches and views; `views` small ones give views only.
+    `wells` full wells give chops, patches and views; `views` small ones give views only. With `only`, every well has
+    one of these outcomes.
 
     Each well is a plate of its own, so that every tenth is held out. After an interruption, the same call continues
     where it stopped.
@@ -246,9 +252,13 @@ def render_dataset(folder: Path, *, wells: int, views: int, seed: int, jobs: int
     SetError
         If the folder holds another set.
     """
-    arguments = {"wells": wells, "views": views, "seed": seed, "renderer": renderer_version()}
+    arguments: dict[str, Any] = {"wells": wells, "views": views, "seed": seed, "renderer": renderer_version()}
+    among = tuple(outcome for outcome in OUTCOMES if outcome in only) or OUTCOMES
+    if only:
+        arguments["only"] = [outcome.value for outcome in among]
     with ChopSetWriter(folder, "xtalgrid-train render", arguments) as writer, ProcessPoolExecutor(jobs) as pool:
-        for what, sample, first, count in (("wells", _full, seed, wells), ("views", _small, seed + 10_000_000, views)):
+        full, small = partial(_full, among), partial(_small, among)
+        for what, sample, first, count in (("wells", full, seed, wells), ("views", small, seed + 10_000_000, views)):
             left = [s for s in range(first, first + count) if f"{what} {s}" not in writer.done]
             for number, outcome, sample_of_well in tqdm(
                 pool.map(sample, left, chunksize=4), total=len(left), desc=what, mininterval=10, disable=not left

@@ -12,7 +12,7 @@ from xtalgrid_core.outcomes import Group, Outcome
 from .crystals import Patch, draw_body, draw_cluster, draw_fan, draw_habit, draw_needle, draw_plate
 from .dirt import fibre, motes, specks
 from .field import noise, relief, step
-from .liquids import bubbles, froth, lens, phase_separation, two_liquids
+from .liquids import bubbles, froth, hills, lens, phase_separation, two_liquids
 from .precipitates import crumpled, precipitate, skin
 from .scene import Scene
 
@@ -61,7 +61,8 @@ def _other(scene: Scene, outcome: Outcome) -> None:
         phase_separation(scene)
     elif outcome is Outcome.OTHER:
         liquids = [two_liquids, two_liquids, two_liquids]
-        kinds: list[Callable[[Scene], None]] = [bubbles, froth, debris, dried, *liquids, ridges, crumpled]
+        thick = [hills, hills, hills]
+        kinds: list[Callable[[Scene], None]] = [bubbles, froth, debris, dried, *liquids, *thick, ridges, crumpled]
         kinds[int(scene.rng.integers(len(kinds)))](scene)
 
 

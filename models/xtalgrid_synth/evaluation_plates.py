@@ -27,7 +27,7 @@ from .plate import SCREEN, draw_outcomes, render_plate
 SETTINGS = "settings.json"
 """In each plate's folder: what its images were rendered with."""
 
-RENDERER = "2026-11-29"
+RENDERER = "2026-11-30"
 """Version of the renderer; change it whenever the images change (tests/synth/test_same_images.py fails then)."""
 
 WELLS = 150

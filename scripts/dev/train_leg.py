@@ -20,6 +20,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,9 @@ ROOT = Path(__file__).parents[2]
 RECORDS = ROOT / "docs" / "records"
 FIRST_SEED, SEEDS = 40_000_000, 100_000
 """The seed of the first leg's wells, and the distance to the next leg's."""
+
+MORE_WELLS = 700
+"""Wells of the outcomes given with `--more`."""
 
 CRYSTAL_SHIFT = 3.0
 """What the shipped weights were exported with (`xtalgrid-train export --crystal-shift`)."""
@@ -43,6 +47,10 @@ def main() -> None:
     parser.add_argument("--real", type=Path, help="folder of the real images: marco_tiles/, more/ (default: none)")
     parser.add_argument("--work", type=Path, default=ROOT.parent / "xtalgrid-training", help="work folder")
     parser.add_argument("--wells", type=int, default=800, help="wells to render (default 800)")
+    parser.add_argument(
+        "--more", action="append", default=[], metavar="OUTCOME", help="also render 700 wells of these outcomes alone"
+    )
+    parser.add_argument("--jobs", type=int, default=1, help="processes that render (default 1)")
     parser.add_argument("--set", dest="changes", action="append", default=[], metavar="KEY=VALUE", help="as of fit")
     parser.add_argument("--nice", type=int, default=19, help="priority, 0 (high) to 19 (low, the default)")
     given = parser.parse_args()
@@ -54,7 +62,11 @@ def main() -> None:
     number = 1 + max((record.get("leg", 0) for record in records()), default=0)
     leg = f"leg-{number:02}"
 
-    sets = [*real_sets(work, given.real), rendered(work, number, given.wells)]
+    first = FIRST_SEED + number * SEEDS
+    sets = [*real_sets(work, given.real), rendered(work, f"rendered-{number:02}", first, given.wells, given.jobs)]
+    if given.more:
+        only = [word for outcome in given.more for word in ("--only", outcome)]
+        sets.append(rendered(work, f"rendered-{number:02}-more", first + SEEDS // 2, MORE_WELLS, given.jobs, only))
     for name in sets:
         run(work, "sets", "teach", name, "--marco", marco(work))
     left = given.minutes - (time.monotonic() - began) / 60 - RESERVED
@@ -112,12 +124,11 @@ def start(work: Path) -> str:
     return name
 
 
-def rendered(work: Path, number: int, wells: int) -> str:
-    """Render the leg's wells; an interrupted rendering goes on."""
-    name = f"rendered-{number:02}"
+def rendered(work: Path, name: str, seed: int, wells: int, jobs: int, only: Sequence[str] = ()) -> str:
+    """Render wells of the leg; an interrupted rendering goes on."""
     if not (work / name / "dataset.json").is_file():
-        seed = str(FIRST_SEED + number * SEEDS)
-        run(work, "sets", "render", name, "--wells", str(wells), "--views", "0", "--seed", seed, "--jobs", "1")
+        words = ["--wells", str(wells), "--views", "0", "--seed", str(seed), "--jobs", str(jobs), *only]
+        run(work, "sets", "render", name, *words)
     return name
 
 

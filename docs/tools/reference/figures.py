@@ -19,7 +19,7 @@ FOLDER = ROOT / "docs" / "evaluation"
 SOURCES = {
     "plate_ci022987": ("plate", "plate CI022987 (Minstrel, real, no crystals)"),
     "plate_empty": ("empty", "empty plate (Rock Imager, real; null experiments)"),
-    "rendered: test": ("test", "rendered, 16 test plates of 25"),
+    "rendered: test": ("test", "rendered, 16 test plates"),
 }
 """Short names and titles of sources in `report.json`, in lower case; those of single wells come together, as `wells`."""
 

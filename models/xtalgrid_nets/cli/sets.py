@@ -13,6 +13,7 @@ import click
 from xtalgrid_core.command_group import CommandGroup, say
 from xtalgrid_core.errors import XtalgridError
 from xtalgrid_core.lines import first_lines
+from xtalgrid_core.outcomes import Outcome
 from xtalgrid_core.terminal import print_table
 
 from .recordio import recordio
@@ -103,12 +104,20 @@ sets.add_command(recordio)
 @click.option("--wells", default=3000, show_default=True, help="Number of full-size wells, for chops and views.")
 @click.option("--views", default=6000, show_default=True, help="Number of small wells, for views only.")
 @click.option("--seed", default=1_000_000, show_default=True, help="The same seed renders the same wells.")
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="OUTCOME",
+    type=click.Choice([outcome.value for outcome in Outcome if outcome is not Outcome.RIM]),
+    help="Render wells of this outcome only, such as 'phase separation'; may be given several times.",
+)
 @click.option("--jobs", default=2, show_default=True, help="Number of processes.")
-def render(folder: Path, wells: int, views: int, seed: int, jobs: int) -> None:
+def render(folder: Path, wells: int, views: int, seed: int, only: tuple[str, ...], jobs: int) -> None:
     """Render a training set into FOLDER."""
     from ..data import render_dataset
 
-    render_dataset(folder, wells=wells, views=views, seed=seed, jobs=jobs)
+    outcomes = tuple(Outcome(name) for name in only)
+    render_dataset(folder, wells=wells, views=views, seed=seed, jobs=jobs, only=outcomes)
 
 
 @sets.command("render-test")
