@@ -356,9 +356,13 @@ def _missing_in_tiff(stream: IO[bytes], size: int) -> str | None:
         return "the TIFF holds nothing but zeros"
     else:
         try:
+            planes = [*page.planes(parts)]
+            # A plane of zeros before one with data is a colour that the light lacks: planes are written in their order.
+            last = max((number for number, plane in enumerate(planes) if plane.any()), default=0)
             is_damaged = any(
                 _zeros_in_rows(page.pixels(plane), page.has_inks) or _zeros_in_tiles(plane, page.length)
-                for plane in page.planes(parts)
+                for number, plane in enumerate(planes)
+                if number >= last or plane.any()
             )
         except ValueError:  # its tags don't fit its parts, which decoding will tell
             is_damaged = False

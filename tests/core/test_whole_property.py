@@ -75,6 +75,15 @@ def test_a_whole_tiff_is_whole_whatever_its_layout(picture, options, planar, bit
     assert is_whole(tiff(picture, options, planar, bits))
 
 
+@pytest.mark.parametrize(("colours", "whole"), [((2,), True), ((1,), False), ((1, 2), True), ((0, 1), False)])
+@pytest.mark.parametrize("options", [{}, {"tile": (64, 64)}, {"byteorder": ">"}])
+def test_colours_that_the_light_lacks_are_no_damage(options, colours, whole):
+    """Fluorescence is blue alone; a file whose last planes are zeros may still be on its way."""
+    picture = np.zeros_like(WELL)
+    picture[:, :, colours] = WELL[:, :, colours]
+    assert is_whole(tiff(picture, options, planar=True)) is whole
+
+
 @settings(max_examples=40)
 @given(jpegs, st.floats(0.1, 0.9), st.integers(256, 20_000))
 def test_zeros_in_a_jpeg(options, where, length):
