@@ -177,6 +177,26 @@ def test_a_score_table_that_does_not_answer_costs_no_score(visit, configured, sc
     assert [outcome for outcome, *_ in said()] == [Outcome.HARVESTABLE]
 
 
+def test_a_score_that_missed_the_table_leaves_none_before_it_there(visit, configured, system, score, score_table):
+    score({(1, 1): Outcome.CLEAR})
+    client = visit(configured("write_scores = true"))
+    client.fill("/corrections", WELL, image=1, outcome="harvestable")
+    name = system.imager.tables.scores.name
+
+    def rename(old: str, new: str) -> None:
+        with system.imager._engine.begin() as connection:
+            connection.exec_driver_sql(f"ALTER TABLE {old} RENAME TO {new}")
+
+    rename(name, "away")
+    assert client.fill("/corrections", WELL, image=1, outcome="other").status_code == 503
+    rename("away", name)
+    assert [code for _, code, *_ in score_table()] == ["23"]
+    client.fill("/corrections", WELL, image=1, outcome="precipitate")
+    assert [code for _, code, *_ in score_table()] == ["13"]
+    client.fill("/corrections", WELL, image=1, outcome="")
+    assert score_table() == []
+
+
 def test_a_score_of_a_deleted_inspection_is_kept_here_and_not_written(
     visit, configured, score, said, system, score_table
 ):

@@ -71,9 +71,15 @@ class ScoreWriter:
         changed = {"score": code, "scoredate": date, "imagename": image_name}
         return self._connection.execute(self._statements.update_score(score_id, by).values(**changed)).rowcount == 1
 
-    def remove(self, score_id: int, by: str) -> bool:
-        """Delete one of our rows, and tell whether it was there; see `replace`."""
-        return self._connection.execute(self._statements.delete_score(score_id, by)).rowcount == 1
+    def remove(self, score_id: int, by: str, inspect_id: int | None = None) -> bool:
+        """Delete one of our rows, and tell whether it was there; see `replace`.
+
+        With `inspect_id` it is left if it is another inspection's: some databases give a deleted row's id again.
+        """
+        statement = self._statements.delete_score(score_id, by)
+        if inspect_id is not None:
+            statement = statement.where(self._statements.is_of(inspect_id))
+        return self._connection.execute(statement).rowcount == 1
 
     # ---- framed images -----------------------------------------------------------------------------------------
 
@@ -135,6 +141,9 @@ class _Statements:
     def delete_score(self, score_id: int, by: str) -> sa.Delete:
         scores = self._tables.scores
         return scores.delete().where(scores.c.scoreid == score_id, is_name(scores.c.scoredby, by))
+
+    def is_of(self, inspect_id: int) -> sa.ColumnElement[bool]:
+        return self._tables.scores.c.inspectid == inspect_id
 
     def images(self, inspect_ids: Sequence[int]) -> sa.Select[Any]:
         images = self._tables.images.c

@@ -376,13 +376,13 @@ class PersonScoring:
             own, written = self._by(after.image_id, who), None
             if own[-1].id != after.id:
                 return
-            before = own[-2] if len(own) > 1 else None
             code = (after.code or self._config.score_code(after.outcome)) if after.outcome else None
             if code and (gone := self._imager.gone([row])):
                 raise ImagerError(gone[row.inspect_id])
             with self._imager.writing() as writer:
-                if before is not None and before.written_id is not None:
-                    writer.remove(before.written_id, who)
+                for earlier in own[:-1]:  # the last one may have missed the table, and left the one before it there
+                    if earlier.written_id is not None:
+                        writer.remove(earlier.written_id, who, row.inspect_id)
                 if code:
                     now = self._config.imager.local(time.time())
                     written = writer.insert(row.inspect_id, code, now, who, row.image_name)
