@@ -232,7 +232,8 @@ def test_smooth_grad_asks_about_the_probability_that_is_published(by: dict[str, 
     assert answer.of.endswith(hangs_on.format(outcome=decision.outcome))
     p = float(answer.log_p(torch.from_numpy(probabilities).log()).exp())
     if decision.outcome is Outcome.UNDECIDED and options.rule == "group":
-        assert decision.probability <= p, "of a group that several chops must agree on, the first may say more"
+        more = "of a group that several chops must agree on, the first may say more"
+        assert decision.probability <= p + 1e-5, more
     else:
         assert p == pytest.approx(decision.probability, abs=1e-5)
 
