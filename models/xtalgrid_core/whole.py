@@ -358,11 +358,11 @@ def _missing_in_tiff(stream: IO[bytes], size: int) -> str | None:
         try:
             planes = [*page.planes(parts)]
             # A plane of zeros before one with data is a colour that the light lacks: planes are written in their order.
-            last = max((number for number, plane in enumerate(planes) if plane.any()), default=0)
+            has_data = [bool(plane.any()) for plane in planes]
             is_damaged = any(
                 _zeros_in_rows(page.pixels(plane), page.has_inks) or _zeros_in_tiles(plane, page.length)
                 for number, plane in enumerate(planes)
-                if number >= last or plane.any()
+                if has_data[number] or not any(has_data[number:])
             )
         except ValueError:  # its tags don't fit its parts, which decoding will tell
             is_damaged = False

@@ -19,6 +19,9 @@ from ..steps.system import System
 from .options import FiniteRange, GivenPath, dry_run_option, log_access, tell_unknown, with_config
 from .printing import json_option, print_found, print_lines
 
+_LONGEST_NAME = 100
+"""Characters of a person's name that the ledger holds."""
+
 
 @click.command("create_work")
 @click.option("--limit", type=click.IntRange(min=1), help="Maximum number of images to plan; default: work.limit.")
@@ -120,10 +123,6 @@ def set_autoscore_command(config: Config, files: tuple[Path, ...], undo: str | N
     for part in (done.ispyb, done.marks):
         for line in part.lines() if part is not None else ():
             say(line)
-
-
-_LONGEST_NAME = 100
-"""Characters of a person's name that the ledger holds."""
 
 
 def _undo_marks(config: Config, run: str, dry_run: bool) -> None:

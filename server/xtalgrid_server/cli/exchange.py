@@ -26,7 +26,7 @@ from ..exchange.scored import export_scored
 from ..reports.entries import Filter
 from ..steps.system import System
 from ..storage.permissions import outside
-from .options import INSPECTION, GivenPath, filter_options, log_access, tell_unknown, with_config
+from .options import INSPECTION_FROM_ZERO, GivenPath, filter_options, log_access, tell_unknown, with_config
 from .printing import json_option, print_found, print_lines
 
 EXIT_REFUSED = 1
@@ -56,7 +56,7 @@ def layout(config: Config, file: Path, barcode: str) -> None:
 @click.option("--by", default="", help="Who gave the scores, if the file does not say.")
 @click.option("--kind", type=click.Choice(["person", "program"]), help="Whether that is a person or a program.")
 @click.option("--barcode", default="", help="The plate, if the file does not say.")
-@click.option("--inspection", type=click.IntRange(0, INSPECTION.max), help="The inspection, if the file does not say.")
+@click.option("--inspection", type=INSPECTION_FROM_ZERO, help="The inspection, if the file does not say.")
 @click.option("--sheet", default="", help="The sheet of an Excel workbook.")
 @click.option("--dry-run", is_flag=True, help="Show the account of what would be imported; record nothing.")
 @click.option(
@@ -101,7 +101,7 @@ def import_scores_command(
 @click.option("--by", default="", help="Who drew them, if the file does not say.")
 @click.option("--kind", type=click.Choice(["person", "program"]), help="Whether that is a person or a program.")
 @click.option("--barcode", default="", help="The plate, if the file does not say.")
-@click.option("--inspection", type=click.IntRange(0, INSPECTION.max), help="The inspection, if the file does not say.")
+@click.option("--inspection", type=INSPECTION_FROM_ZERO, help="The inspection, if the file does not say.")
 @click.option("--confirmed", is_flag=True, help="A person looked at all: what is as exported is theirs too.")
 @click.option("--dry-run", is_flag=True, help="Show the account of what would be imported; record nothing.")
 @click.option(
@@ -136,9 +136,7 @@ def import_annotations_command(
 @click.argument("kind", metavar="FORMAT", type=click.Choice((*FORMATS, "xtal")))
 @click.argument("out", type=GivenPath(path_type=Path))
 @filter_options
-@click.option(
-    "--inspection", type=click.IntRange(0, INSPECTION.max), help="Only this inspection; xtal has the newest by default."
-)
+@click.option("--inspection", type=INSPECTION_FROM_ZERO, help="Only this inspection; xtal has the newest by default.")
 @click.option("--confirmed", is_flag=True, help="Only chops in the group that a person gave (boxes, --chops).")
 @click.option(
     "--chops",

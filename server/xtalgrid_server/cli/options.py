@@ -127,6 +127,9 @@ class FiniteRange(click.FloatRange):
 INSPECTION = click.IntRange(-(2**31), 2**31 - 1)
 """Numbers of inspections that databases hold."""
 
+INSPECTION_FROM_ZERO = click.IntRange(0, INSPECTION.max)
+"""Those from 0 on."""
+
 dry_run_option = click.option("--dry-run", is_flag=True, help="Show what would be done; write nothing.")
 names_option = click.option(
     "--names",

@@ -13,15 +13,13 @@ from xtalgrid_core.files import write_atomically
 from ..config import Config
 from ..steps.system import System
 from ..storage.permissions import outside
-from .options import INSPECTION, log_access, with_config
+from .options import INSPECTION_FROM_ZERO, log_access, with_config
 
 
 @click.command("report")
 @click.argument("plate", required=False)
 @click.option("--project", help="All plates whose project's name contains this, at their newest inspections.")
-@click.option(
-    "--inspection", type=click.IntRange(0, INSPECTION.max), help="The plate's inspection; default: the newest."
-)
+@click.option("--inspection", type=INSPECTION_FROM_ZERO, help="The plate's inspection; default: the newest.")
 @click.option(
     "--out",
     required=True,

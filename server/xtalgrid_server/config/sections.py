@@ -27,8 +27,9 @@ EMBEDDED = "imager.db"
 Policy = Literal["behind", "drop", "inspection", "shadow"]
 Positive = Annotated[int, Meta(ge=1)]
 Part = Annotated[float, Meta(ge=0, le=1)]
-Days = Annotated[float, Meta(ge=0, le=500_000)]
+_MOST_DAYS = 500_000
 """As many as a date of today can be moved back by."""
+Days = Annotated[float, Meta(ge=0, le=_MOST_DAYS)]
 Code = Annotated[str, Meta(pattern="^[0-9A-Za-z]{2}$")]
 Name = Annotated[str, Meta(pattern="^[A-Za-z][A-Za-z0-9_$#]{0,127}$")]
 """Name of a table, column or sequence. Case does not matter."""
@@ -315,7 +316,7 @@ class Import(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """How to read dates such as 01-02-2024 or 01_02_2024 in names of files and folders."""
     settle_s: Annotated[float, Meta(ge=0, le=600)] = 3.0
     """A file in a watched folder is complete once it has not changed for this long."""
-    give_up_hours: Annotated[float, Meta(gt=0, le=12_000_000)] = 24.0
+    give_up_hours: Annotated[float, Meta(gt=0, le=_MOST_DAYS * 24)] = 24.0
     """A file in a watched folder that is still incomplete after this long is recorded as failed."""
 
 
@@ -400,7 +401,7 @@ class Alerts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     crystal_from: Part = 0.0
     """Minimum `p_crystal` to report a drop; 0: ``work.crystal_from``."""
-    days: Annotated[float, Meta(gt=0, le=500_000)] = 14.0
+    days: Annotated[float, Meta(gt=0, le=_MOST_DAYS)] = 14.0
     """Maximum age of the inspection in days; older crystals, such as those of the archive, are not reported."""
     smtp_host: str = ""
     """Host name of the mail server; empty: ``xtalgrid alerts`` sends no mail and prints instead."""

@@ -76,10 +76,7 @@ class ScoreWriter:
 
         With `inspect_id` it is left if it is another inspection's: some databases give a deleted row's id again.
         """
-        statement = self._statements.delete_score(score_id, by)
-        if inspect_id is not None:
-            statement = statement.where(self._statements.is_of(inspect_id))
-        return self._connection.execute(statement).rowcount == 1
+        return self._connection.execute(self._statements.delete_score(score_id, by, inspect_id)).rowcount == 1
 
     # ---- framed images -----------------------------------------------------------------------------------------
 
@@ -138,12 +135,10 @@ class _Statements:
         scores = self._tables.scores
         return scores.update().where(scores.c.scoreid == score_id, is_name(scores.c.scoredby, by))
 
-    def delete_score(self, score_id: int, by: str) -> sa.Delete:
+    def delete_score(self, score_id: int, by: str, inspect_id: int | None = None) -> sa.Delete:
         scores = self._tables.scores
-        return scores.delete().where(scores.c.scoreid == score_id, is_name(scores.c.scoredby, by))
-
-    def is_of(self, inspect_id: int) -> sa.ColumnElement[bool]:
-        return self._tables.scores.c.inspectid == inspect_id
+        statement = scores.delete().where(scores.c.scoreid == score_id, is_name(scores.c.scoredby, by))
+        return statement if inspect_id is None else statement.where(scores.c.inspectid == inspect_id)
 
     def images(self, inspect_ids: Sequence[int]) -> sa.Select[Any]:
         images = self._tables.images.c
