@@ -9,6 +9,7 @@ import pytest
 
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.outcomes import Outcome
+from xtalgrid_server.ledger import tables as t
 from xtalgrid_server.ledger.undoable import NothingToUndo
 from xtalgrid_server.web.pages.scoring import score_keys
 
@@ -195,6 +196,22 @@ def test_a_score_that_missed_the_table_leaves_none_before_it_there(visit, config
     assert [code for _, code, *_ in score_table()] == ["13"]
     client.fill("/corrections", WELL, image=1, outcome="")
     assert score_table() == []
+
+
+@pytest.mark.parametrize("then", [("harvestable", "23"), ("precipitate", "13"), ("", None)])
+def test_a_row_that_was_written_but_not_noted_has_no_second_one_beside_it(
+    visit, configured, system, score, score_table, then
+):
+    (row,) = score({(1, 1): Outcome.CLEAR})
+    with system.imager.writing() as writer:  # hers of another day, given in XtalTrak
+        writer.insert(row.inspect_id, "23", datetime(2012, 11, 22), "anna", row.image_name)
+    client = visit(configured("write_scores = true"))
+    client.fill("/corrections", WELL, image=1, outcome="harvestable")
+    with system.ledger._db.writing() as connection:  # as if the viewer was killed after the commit
+        connection.execute(t.corrections.update().values(written_id=None, written_at=None))
+    outcome, code = then
+    client.fill("/corrections", WELL, image=1, outcome=outcome)
+    assert [found for _, found, *_ in score_table()] == ["23", *([code] if code else [])]
 
 
 def test_a_score_of_a_deleted_inspection_is_kept_here_and_not_written(

@@ -16,6 +16,7 @@ from xtalgrid_server.ledger.database import now
 from xtalgrid_server.ledger.sign_ins import name_hash
 from xtalgrid_server.web.app import create_app
 from xtalgrid_server.web.auth import passwords, sessions
+from xtalgrid_server.web.auth.authentication import name_problem
 from xtalgrid_server.web.auth.cookies import KNOWN, SESSION
 
 from .conftest import PASSWORD, token_of
@@ -280,6 +281,13 @@ def test_passwords_that_others_guess_first_are_refused(config, password):
     words = ["--home", str(config.home), "user", "add", "ben", "--stdin"]
     refused = CliRunner().invoke(main, words, input=f"{password}\n")
     assert refused.exit_code == 2 and "first that others guess" in refused.output
+
+
+def test_a_name_fits_the_score_table_if_scores_are_written_there(configured):
+    long = "Jürgen-Günther Müller-Bärenfuß"  # 35 bytes; Oracle's VARCHAR2(30) takes 30 bytes
+    assert (len(long), len(long.encode())) == (30, 35)
+    assert name_problem(configured(""), long) == ""
+    assert "at most 30 bytes" in name_problem(configured("write_scores = true"), long)
 
 
 @pytest.mark.parametrize("password", [PASSWORD, STRONGER, "correct horse battery staple", "ox7kQ9w2abz"])

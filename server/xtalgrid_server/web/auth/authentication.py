@@ -45,6 +45,8 @@ def name_problem(config: Config, name: str) -> str:
     """
     if not 0 < len(name) <= LONGEST_NAME or not name.isprintable():
         return f"a name must have 1 to {LONGEST_NAME} characters"
+    if config.viewer.write_scores and len(name.encode()) > LONGEST_NAME:  # Oracle's VARCHAR2(30) counts bytes
+        return f"a name must have at most {LONGEST_NAME} bytes, because viewer.write_scores puts it into SCOREDBY"
     if name.lower() in (program.lower() for program in config.imager.programs):
         return f"{name} is a program's name (imager.scored_by, imager.automatic); choose another"
     return ""

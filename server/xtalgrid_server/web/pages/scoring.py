@@ -15,9 +15,10 @@ from xtalgrid_core.errors import ImagerError, LedgerError
 from xtalgrid_core.outcomes import CLASSES, Outcome
 
 from ...config import Config
-from ...domain.images import ImageRow
+from ...domain.images import ImageRow, ScoreRow
 from ...domain.log import log
 from ...imager.crystaltrak.database import ImagerDatabase
+from ...imager.crystaltrak.writer import ScoreWriter
 from ...ledger.corrections import Correction, standing
 from ...ledger.database import now
 from ...ledger.store import Ledger
@@ -35,6 +36,8 @@ _LONGEST_KEPT = timedelta(days=30)
 _CLOCKS_DIFFER = timedelta(minutes=1)
 """A person's score replaces their earlier ones, also if it seems older by up to this time: requests take their time."""
 
+_ROUNDING, _WRITING = timedelta(seconds=1), timedelta(minutes=10)
+"""A row of the score table is dated this much before a person's score at most (whole seconds), and this much after."""
 
 UNDO_OFFERED = timedelta(hours=12)
 """How long a score can be undone on pages that were opened after it."""
@@ -380,14 +383,36 @@ class PersonScoring:
             if code and (gone := self._imager.gone([row])):
                 raise ImagerError(gone[row.inspect_id])
             with self._imager.writing() as writer:
-                for earlier in own[:-1]:  # the last one may have missed the table, and left the one before it there
-                    if earlier.written_id is not None:
-                        writer.remove(earlier.written_id, who, row.inspect_id)
+                # All earlier ones: the last one may have missed the table, and left the one before it there.
+                noted = {earlier.written_id for earlier in own[:-1] if earlier.written_id is not None}
+                for score_id in noted | self._not_noted(own, row, who, writer):
+                    writer.remove(score_id, who, row.inspect_id)
                 if code:
                     now = self._config.imager.local(time.time())
                     written = writer.insert(row.inspect_id, code, now, who, row.image_name)
             if written is not None:
                 self._ledger.corrections.set_written(after.id, written)
+
+    def _not_noted(self, own: list[Correction], row: ImageRow, who: str, writer: ScoreWriter) -> set[int]:
+        """Return the person's rows that were written although the ledger has no SCOREID of them.
+
+        The viewer was killed before it noted them, or the connection was lost while the database committed.
+        """
+        missed = [
+            (score.code or self._config.score_code(score.outcome), score.at)
+            for score in own
+            if score.outcome and score.written_id is None
+        ]
+
+        def is_one(there: ScoreRow) -> bool:
+            at = self._config.imager.utc(there.date)
+            is_theirs = (there.inspect_id, there.image_name, there.by) == (row.inspect_id, row.image_name, who)
+            return is_theirs and any(
+                code == there.code and given - _ROUNDING <= at <= given + _WRITING for code, given in missed
+            )
+
+        rows = writer.scores_of_drops([row.inspect_id])[row.inspect_id] if missed else []
+        return {there.score_id for there in rows if is_one(there)}
 
 
 def _before(stands: list[Correction]) -> tuple[Outcome | None, str | None, int | None, int]:
