@@ -19,6 +19,8 @@ from ..ledger.store import Ledger
 from .foreign import Place
 
 _PLATES_KEPT = 8
+_SURE = 96
+"""Wells of a plate whose format its images may tell."""
 _FOLDERS = 4
 """Folders that an image's name in the ledger may be joined with (`Names.image_name`)."""
 
@@ -150,9 +152,12 @@ def _at_inspection(place: Place, barcode: str, images: Sequence[DropImage]) -> l
 
 
 def _full_format(wells: Collection[tuple[int, int]]) -> PlateFormat | None:
-    """Return the usual format whose last row and column have images; None if there is none."""
+    """Return the usual format whose last row and column have images; None if there is none.
+
+    Not one of fewer than 96 wells: half a plate with images, A1 to H6, is more common than a plate of 48.
+    """
     last = max(row for row, _ in wells), max(column for _, column in wells)
-    return next((plate for plate in FORMATS if plate[:2] == last), None)
+    return next((plate for plate in FORMATS if plate[:2] == last and plate.rows * plate.columns >= _SURE), None)
 
 
 def _names(path: str) -> list[str]:

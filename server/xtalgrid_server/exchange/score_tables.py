@@ -158,6 +158,7 @@ class _Reader:
 
     def __init__(self, config: Config, header: _Header, told: Told) -> None:
         self._config, self._header, self._told = config, header, told
+        self._programs = {name.casefold() for name in config.imager.programs}
         self._is_polo = "machine_score" in header.columns
         self.format = "our own export" if header.is_ours else "Polo's CSV" if self._is_polo else "table"
         if self.format == "table" and header.has_four:
@@ -239,7 +240,8 @@ class _Reader:
         at = self._at(cell)
         for who in [each.strip() for each in by.split(";")] if kind == "person" else [by]:
             if who:
-                yield ForeignScore(kind, who[:100], outcome or score, at, "scored", bool(outcome), numbers)
+                one = "program" if who.casefold() in self._programs else kind
+                yield ForeignScore(one, who[:100], outcome or score, at, "scored", bool(outcome), numbers)
 
     def _polo_scores(self, text: Callable[[str], str], numbers: Mapping[str, float]) -> Iterator[ForeignScore]:
         """Polo's people have no names, and its date is the image's."""
@@ -250,7 +252,7 @@ class _Reader:
             yield ForeignScore("program", polo.MODEL, machine, numbers=numbers)
 
     def _kind(self, by: str, kind: str, has_numbers: bool) -> Kind:
-        if by in self._config.imager.programs:
+        if by.casefold() in self._programs:
             return "program"
         if kind:
             known: dict[str, Kind] = {"person": "person", "people": "person", "human": "person", "user": "person"}

@@ -22,7 +22,7 @@ from xtalgrid_core.outcomes import Group, Outcome
 from xtalgrid_server.cli.main import main
 from xtalgrid_server.config import from_string
 from xtalgrid_server.domain.images import ImageRow
-from xtalgrid_server.domain.wells import Well
+from xtalgrid_server.domain.wells import Well, parse_well
 from xtalgrid_server.exchange.export import export
 from xtalgrid_server.exchange.foreign import Told
 from xtalgrid_server.exchange.import_scores import import_lines, import_scores
@@ -94,6 +94,8 @@ def test_the_viewer_shows_the_person_s_own_word_and_where_it_is_from(system, bri
         ("image,class,crystal,other,precipitate,clear\n{image},Crystals,0.926,0.026,0.026,0.022\n", {}),
         ("image,score,by\n{image},Crystals,ARTscore\n", {}),
         ("image,score,by\n{image},Crystals,CrystalScore\n", {}),
+        ("image,score,by\n{image},Crystals,ARTSCORE\n", {}),  # as a rule of some score tables writes it
+        ("image,score\n{image},Crystals\n", {"by": "crystalscore"}),
         ("image,score,by,kind\n{image},Crystals,Cinder,program\n", {}),
         ("image,score\n{image},Crystals\n", {"by": "MARCO 2018", "kind": "program"}),
     ],
@@ -134,6 +136,67 @@ def test_a_line_is_refused_by_its_number_and_the_others_count(bring, held, line,
     assert done.first_refused[0].line == 2
     assert reason in done.first_refused[0].reason
     assert held() == {"A1a": "any clear"}
+
+
+@pytest.mark.usefixtures("plate")
+@pytest.mark.parametrize(
+    ("at", "read"),
+    [
+        ("22.11.2012 14:05", datetime(2012, 11, 22, 13, 5)),  # Berlin's winter is an hour ahead of UTC
+        ("22.11.2012 9:05", datetime(2012, 11, 22, 8, 5)),
+        ("22.11.2012 02:05:30 PM", datetime(2012, 11, 22, 13, 5, 30)),
+        ("2012-11-22 2:05 p.m.", datetime(2012, 11, 22, 13, 5)),
+        ("2012-11-22 12:05 AM", datetime(2012, 11, 21, 23, 5)),
+        ("2012-11-22 14:05 UTC", datetime(2012, 11, 22, 14, 5)),
+        ("2012-11-22 14:05:30 -0500", datetime(2012, 11, 22, 19, 5, 30)),
+        ("Thu, 22 Nov 2012 14:05:30 GMT", datetime(2012, 11, 22, 14, 5, 30)),
+        ("1-Jul-2013 9:05", datetime(2013, 7, 1, 7, 5)),
+        ("2012-11-22 14:05 EST", None),
+        ("2012-11-22 25:05", None),
+        ("2012-11-22 14:05 PM", None),
+        ("2012-11-22 or 2012-11-23 9:00", None),
+    ],
+)
+def test_no_part_of_a_time_is_passed_over(system, bring, at, read):
+    done = bring(f'{TABLE.splitlines()[0]}\nCI022987,3,A1a,clear,ann,"{at}"\n')
+    times = [one.at for scores in system.ledger.imported_scores.of_plates([PLATE]).values() for one in scores]
+    assert times == ([read] if read else [])
+    assert [one.reason for one in done.first_refused] == ([] if read else [f"{at!r} is not a date such as 2024-01-31"])
+
+
+@pytest.mark.usefixtures("plate")
+def test_the_afternoon_is_after_the_morning(bring, held):
+    lines = "CI022987,3,A1a,clear,ann,22.11.2012 01:30 PM\nCI022987,3,A1a,Crystals,ann,22.11.2012 11:00 AM\n"
+    assert bring(f"{TABLE.splitlines()[0]}\n{lines}").new == 2
+    assert held() == {"A1a": "any clear"}
+
+
+@pytest.mark.parametrize(("last", "well"), [("D6", None), ("H6", None), ("H12", "B1a"), ("P24", "A13a")])
+def test_a_part_of_a_plate_is_not_taken_for_a_smaller_plate(system, bring, last, well):
+    corner = parse_well(f"{last}a")
+    wells = {Well(1, 1, 1), Well(2, 1, 1), Well(3, 1, 1), Well(1, 13, 1), corner}
+    rows = [
+        ImageRow(number, "HALF", 1, INSPECTED, each, f"HALF_{each}.jpg")
+        for number, each in enumerate((each for each in sorted(wells) if each.col <= corner.col), start=1)
+    ]
+    with system.ledger._db.writing() as connection:
+        enter_images(connection, system.ledger._db.source, rows)
+    done = bring("barcode,well_number,score,by\nHALF,13,clear,ann\n")
+    found = [str(image.well) for image, _ in system.ledger.person_scores.imported(["HALF"])]
+    assert found == ([well] if well else [])
+    assert done.refused == (well is None)
+    if well is None:  # 13 is B1 on a plate of 96 wells, whose first rows or columns these may be
+        assert "where is well number 13? Give the plate's format in import.plates" in done.first_refused[0].reason
+
+
+@pytest.mark.usefixtures("plate")
+def test_two_words_at_the_same_time_are_not_both_her_newest(bring, held):
+    lines = [f"CI022987,3,A1a,{word},ann,2012-11-22" for word in ("clear", "Crystals", "clear")]
+    done = bring("\n".join([TABLE.splitlines()[0], *lines, "CI022987,3,A2a,clear,ann,2012-11-22", ""]))
+    assert (done.new, done.known, done.refused) == (2, 1, 1)
+    assert done.first_refused[0].line == 3
+    assert done.first_refused[0].reason == "ann said otherwise in an earlier line, with the same time; remove one"
+    assert held() == {"A1a": "any clear", "A2a": "any clear"}
 
 
 @pytest.mark.parametrize(
