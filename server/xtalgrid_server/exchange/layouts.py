@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,18 +49,21 @@ class Layout:
         Columns that were ignored.
     unseen
         Plates that have no images yet.
+    sheets
+        Sheets of a workbook that were ignored, since their columns are no layout's.
     """
 
     rows: int
     recorded: int
     passed_over: tuple[str, ...]
     unseen: tuple[str, ...]
+    sheets: tuple[str, ...] = ()
 
 
 def read_layout(config: Config, ledger: Ledger, file: Path, barcode: str = "") -> Layout:
     """Record a plate layout; recording it again changes nothing.
 
-    The file is a CSV text or an Excel workbook with a header. Its columns are
+    The file is a CSV text or an Excel workbook with a header, each of whose sheets with such columns is read:
 
     - ``well`` (A1 for all drops of the well, A1a for one), or ``row`` (a letter or number), ``col`` and, if wells have
       several drops, ``subwell``;
@@ -80,16 +84,18 @@ def read_layout(config: Config, ledger: Ledger, file: Path, barcode: str = "") -
         is_screen = is_xml(file)
     except OSError as error:
         raise ConfigError(f"cannot read {file}: {error.strerror}") from error
-    contents, passed_over = _screen(config, file, barcode) if is_screen else _table(file, barcode)
+    contents, passed_over, others = (
+        (_screen(config, file, barcode), (), ()) if is_screen else _table(file, barcode)
+    )
     recorded = ledger.contents.record(contents.values())
     unseen = {one.barcode for one in contents.values()} - set(ledger.plates.barcodes())
-    return Layout(len(contents), recorded, passed_over, tuple(sorted(unseen)))
+    return Layout(len(contents), recorded, passed_over, tuple(sorted(unseen)), others)
 
 
 _Drops = dict[tuple[str, Well], Contents]
 
 
-def _screen(config: Config, file: Path, barcode: str) -> tuple[_Drops, tuple[str, ...]]:
+def _screen(config: Config, file: Path, barcode: str) -> _Drops:
     if not barcode:
         raise ConfigError(f"{file}: a screen names no plate; give the barcode with --barcode")
     barcode = composed(barcode)
@@ -99,17 +105,53 @@ def _screen(config: Config, file: Path, barcode: str) -> tuple[_Drops, tuple[str
         if len(condition) > most:
             raise ConfigError(f"{file}: the condition of {_place(well)} has more than {most} characters; shorten it")
         contents[barcode, well] = Contents(barcode, well, condition=condition, origin=file.name)
-    return contents, ()
+    return contents
 
 
-def _table(file: Path, barcode: str) -> tuple[_Drops, tuple[str, ...]]:
-    sheet = sheets(file)[0]
+def _table(file: Path, barcode: str) -> tuple[_Drops, tuple[str, ...], tuple[str, ...]]:
+    """Return what is in drops, and the columns and the sheets that were ignored."""
+    there = sheets(file)
+    layouts = [sheet for sheet in there if len(there) == 1 or _is_layout(sheet)] or there[:1]
+    contents: _Drops = {}
+    seen: dict[tuple[str, Well], str] = {}
+    errors: list[str] = []
+    ignored: dict[str, None] = {}
+    for sheet in layouts:
+        of_sheet = f" of sheet {sheet.name}" if len(layouts) > 1 else ""
+        ignored |= dict.fromkeys(_sheet(file, sheet, barcode, of_sheet, contents, seen, errors))
+    if errors:
+        listed = first_lines(errors, _SHOWN, start="  ")
+        raise ConfigError("\n".join([f"{file}: {len(errors)} lines need correction:", *listed]))
+    if not contents:
+        raise ConfigError(f"{file}: no lines below the header")
+    return contents, tuple(ignored), tuple(sheet.name for sheet in there if sheet not in layouts)
+
+
+def _is_layout(sheet: Sheet) -> bool:
+    """Tell whether one of a sheet's first rows names wells and what is in them."""
+    try:
+        for row in itertools.islice(sheet.rows(), _HEADER_IN):
+            names = [_name(cell) for cell in texts(row.cells)]
+            if _names_wells(names) and (set(TEXTS) & set(names) or find_parts(names)):
+                return True
+    except ConfigError:  # such as merged cells, which do no harm in a sheet that is not read
+        pass
+    return False
+
+
+def _sheet(
+    file: Path,
+    sheet: Sheet,
+    barcode: str,
+    of_sheet: str,
+    contents: _Drops,
+    seen: dict[tuple[str, Well], str],
+    errors: list[str],
+) -> Iterator[str]:
+    """Add the drops of a sheet, their lines and what is wrong with them; return the columns that were ignored."""
     names, lines = _read(sheet)
     parts = find_parts(names)
     _check_columns(file, names, barcode, bool(parts))
-    contents: _Drops = {}
-    seen: dict[tuple[str, Well], int] = {}
-    errors = []
     used = {index for part in parts for index in part.values()}
     used |= {index for index, name in enumerate(names) if name in PLACES or name in TEXTS}
     for number, cells in lines:
@@ -119,23 +161,19 @@ def _table(file: Path, barcode: str) -> tuple[_Drops, tuple[str, ...]]:
         line = dict(zip(reversed(names), reversed(whole), strict=True))  # of parts, the first
         if parts and not line.get("condition"):
             line["condition"] = condition_of(parts, whole)
+        place = f"line {number}{of_sheet}"
         try:
             if not sheet.name and (why := too_many(cells, len(names))):  # in Excel, notes may stand there
                 raise ValueError(why)
             one = _contents(file, line, barcode)
             key = one.barcode, one.well
             if key in seen:
-                raise ValueError(f"{one.barcode} {_place(one.well)} is already in line {seen[key]}")
-            seen[key], contents[key] = number, one
+                raise ValueError(f"{one.barcode} {_place(one.well)} is already in {seen[key]}")
+            seen[key], contents[key] = place, one
         except ValueError as error:
-            errors.append(f"line {number}: {error}")
-    if errors:
-        listed = first_lines(errors, _SHOWN, start="  ")
-        raise ConfigError("\n".join([f"{file}: {len(errors)} lines need correction:", *listed]))
-    if not contents:
-        raise ConfigError(f"{file}: no lines below the header")
+            errors.append(f"{place}: {error}")
     ignored = (name for index, name in enumerate(names) if name and index not in used)
-    return contents, tuple(name for name in ignored if name not in PLACES and name not in TEXTS)
+    return (name for name in ignored if name not in PLACES and name not in TEXTS)
 
 
 def _read(sheet: Sheet) -> tuple[list[str], list[tuple[int, list[str]]]]:
@@ -223,7 +261,9 @@ def _place(well: Well) -> str:
 
 
 def unread(layout: Layout) -> Iterator[str]:
-    """Yield warnings about ignored columns and plates without images, one line each."""
+    """Yield warnings about ignored columns and sheets and plates without images, one line each."""
+    if layout.sheets:
+        yield f"ignored the sheets {', '.join(layout.sheets)}"
     if layout.passed_over:
         yield f"ignored the columns {', '.join(layout.passed_over)}"
     for barcode in layout.unseen:

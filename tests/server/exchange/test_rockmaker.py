@@ -87,7 +87,9 @@ def test_drops_of_one_well_with_different_scores_are_refused(system, export, bri
     draw_well(folder / "Clear" / "DEMO000001_A1_Default_1_17409.jpg", shade=80)
     draw_well(folder / "Clear" / "DEMO000001_A1_Default_1_17500.jpg", shade=90)  # another session tells nothing of it
     with (folder / "report.csv").open("a") as stream:
-        stream.write('"D:\\export\\DEMO000001\\Clear\\DEMO000001_A1_Default_1_17409.jpg","Clear",Drop,01/08/24 10:15:01\n')
+        stream.write(
+            '"D:\\export\\DEMO000001\\Clear\\DEMO000001_A1_Default_1_17409.jpg","Clear",Drop,01/08/24 10:15:01\n'
+        )
     rows = system.import_folder(export, recursive=True, names="rockmaker-export").entered
     with system.ledger._db.writing() as connection:
         enter_images(connection, system.ledger._db.source, rows)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import openpyxl
 import pytest
 
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_server.domain.wells import Well, parse_well
-from xtalgrid_server.exchange.layouts import read_layout
+from xtalgrid_server.exchange.layouts import read_layout, unread
 from xtalgrid_server.ledger.contents import Contents
 
 
@@ -59,6 +60,47 @@ def test_rows_and_columns_several_plates_semicolons_and_a_byte_order_mark(system
     assert inside("CI1", Well(1, 1, 2)).project == "x"
     assert (inside("CI1", Well(8, 12, 3)).project, inside("CI1", Well(8, 12, 2)).project) == ("y", "")
     assert inside("CI2", Well(8, 3, 2)).project == "z"
+
+
+@pytest.fixture
+def workbook(system, tmp_path):
+    """Read a workbook with these sheets, and return what was read."""
+
+    def read(sheets, barcode="", change=lambda book: None):
+        book = openpyxl.Workbook()
+        book.remove(book.active)
+        for name, rows in sheets.items():
+            sheet = book.create_sheet(name)
+            for row in rows:
+                sheet.append(row)
+        change(book)
+        book.save(tmp_path / "screen.xlsx")
+        return read_layout(system.config, system.ledger, tmp_path / "screen.xlsx", barcode)
+
+    return read
+
+
+def test_each_sheet_that_is_a_layout_is_read_and_the_others_are_named(system, workbook):
+    def merge(book):
+        book["Stocks"].merge_cells("A2:A3")
+
+    sheets = {
+        "Stocks": [["stock", "volume"], ["PEG", 2], [None, 3]],
+        "First": [["barcode", "well", "sample"], ["CI1", "A1", "x"]],
+        "Second": [["Plate two"], [], ["barcode", "well", "sample", "pH"], ["CI2", "A1", "y", 8]],
+    }
+    done = workbook(sheets, change=merge)
+    assert (done.rows, done.recorded, done.passed_over, done.sheets) == (2, 2, ("ph",), ("Stocks",))
+    assert next(unread(done)) == "ignored the sheets Stocks"
+    inside = system.ledger.contents.of_plates(["CI1", "CI2"])
+    assert (inside("CI1", Well(1, 1, 1)).sample, inside("CI2", Well(1, 1, 1)).sample) == ("x", "y")
+
+
+def test_sheets_that_are_both_of_a_plate_are_refused(system, workbook):
+    rows = [["well", "sample"], ["A1", "x"]]
+    with pytest.raises(ConfigError, match=r"line 2 of sheet Old: P1 A1 is already in line 2 of sheet New"):
+        workbook({"New": rows, "Old": rows}, "P1")
+    assert system.ledger.contents.of_plates(["P1"])("P1", Well(1, 1, 1)).sample == ""
 
 
 @pytest.mark.parametrize(
