@@ -84,9 +84,7 @@ def read_layout(config: Config, ledger: Ledger, file: Path, barcode: str = "") -
         is_screen = is_xml(file)
     except OSError as error:
         raise ConfigError(f"cannot read {file}: {error.strerror}") from error
-    contents, passed_over, others = (
-        (_screen(config, file, barcode), (), ()) if is_screen else _table(file, barcode)
-    )
+    contents, passed_over, others = (_screen(config, file, barcode), (), ()) if is_screen else _table(file, barcode)
     recorded = ledger.contents.record(contents.values())
     unseen = {one.barcode for one in contents.values()} - set(ledger.plates.barcodes())
     return Layout(len(contents), recorded, passed_over, tuple(sorted(unseen)), others)

@@ -322,10 +322,12 @@ def _four(text: Callable[[str], str]) -> dict[str, float]:
 
 
 def _number(name: str, cell: str) -> float:
+    number, percent = cell.removesuffix("%").strip(), cell.endswith("%")
     try:
-        value = float(cell.replace(",", ".")) if cell.count(",") <= 1 else math.nan
+        value = float(number.replace(",", ".")) if number.count(",") <= 1 else math.nan
     except ValueError:
         value = math.nan
+    value = value / 100 if percent else value
     if not 0 <= value <= 1:
         raise ValueError(f"{name} is {cell!r}, not a probability from 0 to 1")
     return value

@@ -64,7 +64,10 @@ def read_screen(file: Path, plate: PlateFormat | None) -> list[tuple[Well, str]]
 
 def ingredient(concentration: str, unit: str, name: str, ph: str = "") -> str:
     """Return an ingredient as people write it: ``0.1 M HEPES pH 7.5``."""
-    parts = concentration.strip(), _unit(unit), name.strip(), f"pH {ph.strip()}" if ph.strip() else ""
+    amount, of_what = concentration.strip(), _unit(unit)
+    if of_what.startswith("%"):  # as in 20 % of a column that is in percent already
+        amount = amount.removesuffix("%").rstrip()
+    parts = amount, of_what, name.strip(), f"pH {ph.strip()}" if ph.strip() else ""
     return " ".join(part for part in parts if part)
 
 

@@ -30,6 +30,8 @@ from ..reports.tables import COLUMNS, row
 _MOST_ROWS = 1_048_576
 _MOST_MAPS, _LARGEST_WELL = 200, 99
 _LONGEST_TEXT, _LONGEST_TITLE = 32_767, 31
+_ROUNDED = 10**15
+"""Excel has 15 digits of a number; some databases' ids have more."""
 _FONT, _POINTS = "Calibri", 11
 _WIDTH, _MARGIN, _DROP = 12, 4, 9
 _WIDTHS = {"image": 40, "sha256": 14, "condition": 40, "people": 30} | dict.fromkeys(
@@ -54,8 +56,9 @@ class _Sheet:
         self.rows = 0
 
     def add(self, values: Iterable[Any]) -> None:
-        """Add a row of texts, numbers, dates, None, and cells."""
-        self.sheet.append([self.text(value) if isinstance(value, str) else value for value in values])
+        """Add a row of texts, numbers, dates, None, and cells; numbers that Excel would round are texts."""
+        cells = [str(value) if isinstance(value, int) and abs(value) >= _ROUNDED else value for value in values]
+        self.sheet.append([self.text(value) if isinstance(value, str) else value for value in cells])
         self.rows += 1
 
     def text(self, value: str, colour: str = "", bold: bool = False) -> Any:

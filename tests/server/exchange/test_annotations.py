@@ -344,6 +344,25 @@ def test_label_studio_s_other_forms(bring, marks, tmp_path):
     assert (mark.left, mark.top, mark.width, mark.height) == pytest.approx((136, 120, 24, 32))
 
 
+def test_a_date_before_an_image_s_name_is_no_upload_s(tmp_path):
+    """`20240108-A1.jpg` was taken for an `A1.jpg` of whatever plate."""
+    value = {"x": 50, "y": 50, "width": 10, "height": 10, "rectanglelabels": ["crystal"]}
+    result = [{"type": "rectanglelabels", "value": value, "original_width": 320, "original_height": 240}]
+    paths = ("/data/local-files/?d=week/20240108-A1.jpg", "/data/upload/3/20240108-A1.jpg", "upload/3/0123abcd-A1.jpg")
+    tasks = [{"data": {"image": path}, "annotations": [{"completed_by": 3, "result": result}]} for path in paths]
+    (tmp_path / "a.json").write_text(json.dumps(tasks))
+    places = [each.mark.place.image for each in open_annotations(tmp_path / "a.json").read()]
+    assert places == ["week/20240108-A1.jpg", "data/upload/3/A1.jpg", "upload/3/A1.jpg"]
+
+
+def test_a_class_without_a_name_does_not_shift_the_others(tmp_path):
+    (tmp_path / "classes.txt").write_text("drop\n\nany crystal\n\n")
+    (tmp_path / "A1.txt").write_text("2 0.5 0.5 0.1 0.2\n1 0.5 0.5 0.1 0.2\n")
+    first, second = open_annotations(tmp_path).read()
+    assert first.mark.label == "any crystal"
+    assert second.problem.startswith("class 1 has no name")
+
+
 @pytest.mark.usefixtures("plate")
 @pytest.mark.parametrize(
     "names",

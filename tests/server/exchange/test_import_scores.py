@@ -171,6 +171,24 @@ def test_the_afternoon_is_after_the_morning(bring, held):
     assert held() == {"A1a": "any clear"}
 
 
+@pytest.mark.usefixtures("plate")
+def test_probabilities_in_percent(system, bring, tmp_path):
+    head = ("image", "class", "crystal", "precipitate", "other", "clear")
+    book = openpyxl.Workbook()
+    book.active.append(head)
+    book.active.append((rigaku_name(1), "Crystals", 0.85, 0.07, 0.02, 0.06))
+    for cell in book.active[2]:
+        cell.number_format = "0%"  # as Excel formats a cell in which somebody types 85%
+    book.save(tmp_path / "marco.xlsx")
+    assert bring(tmp_path / "marco.xlsx").new == 1
+    line = f'{rigaku_name(2)};Crystals;85%;"7,0 %";2%;6%'
+    assert bring(f"{';'.join(head)}\n{line}\n", "marco.csv").new == 1
+    numbers = [one.numbers for scores in system.ledger.imported_scores.of_plates([PLATE]).values() for one in scores]
+    assert len(numbers) == 2
+    for one in numbers:
+        assert one == pytest.approx({"Crystals": 0.85, "Precipitate": 0.07, "Other": 0.02, "Clear": 0.06})
+
+
 @pytest.mark.parametrize(("last", "well"), [("D6", None), ("H6", None), ("H12", "B1a"), ("P24", "A13a")])
 def test_a_part_of_a_plate_is_not_taken_for_a_smaller_plate(system, bring, last, well):
     corner = parse_well(f"{last}a")

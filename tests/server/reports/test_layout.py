@@ -96,6 +96,29 @@ def test_each_sheet_that_is_a_layout_is_read_and_the_others_are_named(system, wo
     assert (inside("CI1", Well(1, 1, 1)).sample, inside("CI2", Well(1, 1, 1)).sample) == ("x", "y")
 
 
+def test_percents_and_sums_are_as_excel_shows_them(system, workbook):
+    """Excel makes 0.2 with the format 0% of a typed 20%, and shows 0.1 + 0.2 as 0.3."""
+    head = ["well", "Conc 1", "Unit 1", "Name 1", "Conc 2", "Unit 2", "Name 2"]
+    rows = [
+        head,
+        ["A1", 0.2, None, "PEG 3350", 0.1 + 0.2, "M", "NaCl"],
+        ["A2", 0.07, "% w/v", "PEG 3350", 0.2, "M", "NaCl"],
+        ["A3", 20, "% w/v", "PEG 3350", 2.0, "M", "NaCl"],
+    ]
+
+    def typed(book):
+        book.active["B2"].number_format, book.active["B3"].number_format = "0%", "0.0%"
+        book.active["B4"].number_format = '0" %"'  # a text behind the number
+
+    assert workbook({"Screen": rows}, "P1", typed).recorded == 3
+    inside = system.ledger.contents.of_plates(["P1"])
+    assert [inside("P1", Well(1, col, 1)).condition for col in (1, 2, 3)] == [
+        "20 % PEG 3350, 0.3 M NaCl",
+        "7 % w/v PEG 3350, 0.2 M NaCl",
+        "20 % w/v PEG 3350, 2 M NaCl",
+    ]
+
+
 def test_sheets_that_are_both_of_a_plate_are_refused(system, workbook):
     rows = [["well", "sample"], ["A1", "x"]]
     with pytest.raises(ConfigError, match=r"line 2 of sheet Old: P1 A1 is already in line 2 of sheet New"):
