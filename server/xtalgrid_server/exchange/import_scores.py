@@ -127,7 +127,7 @@ def import_source(
     """
     _check_lines(place, source, accept_sorted)
     done = ImportedScores(source.format, notes=list(source.notes))
-    places, words = Places(config, imager, ledger), Words(config, source.words)
+    places, words = Places(config, imager, ledger, folders_count=True), Words(config, source.words)
     said: dict[int, int] = {}
     try:
         with refused_to(refused_file, "line") as out:

@@ -238,6 +238,10 @@ def test_two_words_at_the_same_time_are_not_both_her_newest(bring, held):
         ("path,barcode\n/mnt/{first},OTHER", "is of plate CI022987, not OTHER"),
         ("image\nA1.jpg", "several images are named A1.jpg (CI022987 inspection 4 C1a, P2 inspection 1 A1a)"),
         ("image\nP2/A1.jpg", ["A1a of P2"]),
+        ("image\nZ:\\runs\\P2_2024\\A2.jpg", ["A2a of P2"]),
+        ("image\nA2.jpg", ["A2a of P2"]),
+        ("image\nP22/A2.jpg", "A2.jpg is of plate P2, which no folder of this path names; import this one's folder"),
+        ("image,barcode\nP22/A2.jpg,P2", ["A2a of P2"]),
         ("image,barcode\nA1.jpg,P2", ["A1a of P2"]),
         ("image\nmissing.jpg", "no image named missing.jpg in the ledger"),
         ("image,barcode,inspection,well\nmoved.jpg,CI022987,3,A1a", ["A1a"]),
@@ -249,7 +253,11 @@ def test_the_drop_that_a_line_means_or_why_there_is_none(system, score, bring, p
     for number, hour in ((4, 14), (5, 16)):
         score({(1, 1): Outcome.CLEAR}, inspection=number, inspected=day.replace(hour=hour))
     places = (Well(2, 1, 1), 3, PLATE, "b1.jpg"), (Well(2, 1, 2), 3, PLATE, "b2.jpg")
-    places += (Well(3, 1, 1), 4, PLATE, "A1.jpg"), (Well(1, 1, 1), 1, "P2", "A1.jpg")
+    places += (
+        (Well(3, 1, 1), 4, PLATE, "A1.jpg"),
+        (Well(1, 1, 1), 1, "P2", "A1.jpg"),
+        (Well(1, 2, 1), 1, "P2", "A2.jpg"),
+    )
     rows = [ImageRow(0, plate, number, INSPECTED, well, name) for well, number, plate, name in places]
     _enter(system, system.imager.register(rows))
     header, line = place.format(first=rigaku_name(1)).splitlines()
