@@ -11,6 +11,7 @@ from pathlib import Path
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.lines import first_lines
 from xtalgrid_core.spreadsheets import too_many
+from xtalgrid_core.wells import row_number
 
 from ..config import Config
 from ..domain.letters import composed
@@ -31,6 +32,8 @@ _HEADER_IN = 20
 """Rows in which the header may be."""
 _LARGEST = 16 * 1024 * 1024
 _SHOWN = 20
+_SURE = 96
+"""Conditions of a screen from which on their number tells the plate's format: 48 may be half a plate."""
 _LARGEST_NUMBER = 99
 """Of a row, column or subwell: more is a mistake in the file."""
 
@@ -49,15 +52,15 @@ class Layout:
         Columns that were ignored.
     unseen
         Plates that have no images yet.
-    sheets
-        Sheets of a workbook that were ignored, since their columns are no layout's.
+    notes
+        What else a person should know, one line each: sheets that are no layouts, a format that was inferred.
     """
 
     rows: int
     recorded: int
     passed_over: tuple[str, ...]
     unseen: tuple[str, ...]
-    sheets: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def read_layout(config: Config, ledger: Ledger, file: Path, barcode: str = "") -> Layout:
@@ -84,30 +87,42 @@ def read_layout(config: Config, ledger: Ledger, file: Path, barcode: str = "") -
         is_screen = is_xml(file)
     except OSError as error:
         raise ConfigError(f"cannot read {file}: {error.strerror}") from error
-    contents, passed_over, others = (_screen(config, file, barcode), (), ()) if is_screen else _table(file, barcode)
+    contents, passed_over, notes = _screen(config, ledger, file, barcode) if is_screen else _table(file, barcode)
     recorded = ledger.contents.record(contents.values())
     unseen = {one.barcode for one in contents.values()} - set(ledger.plates.barcodes())
-    return Layout(len(contents), recorded, passed_over, tuple(sorted(unseen)), others)
+    return Layout(len(contents), recorded, passed_over, tuple(sorted(unseen)), notes)
 
 
 _Drops = dict[tuple[str, Well], Contents]
+_Read = tuple[_Drops, tuple[str, ...], tuple[str, ...]]
+"""What is in drops, the columns that were ignored, and notes."""
 
 
-def _screen(config: Config, file: Path, barcode: str) -> _Drops:
+def _screen(config: Config, ledger: Ledger, file: Path, barcode: str) -> _Read:
     if not barcode:
         raise ConfigError(f"{file}: a screen names no plate; give the barcode with --barcode")
     barcode = composed(barcode)
     contents: _Drops = {}
-    for well, condition in read_screen(file, configured_format(config, barcode)):
+    conditions, inferred = read_screen(file, configured_format(config, barcode))
+    if inferred is not None:
+        beyond = [image.well for image in ledger.images.of_plate(barcode) if not inferred.has(image.well)]
+        if beyond:
+            raise ConfigError(
+                f"{file}: {len(conditions)} conditions are a plate of {inferred}, but {barcode} has images of well "
+                f"{max(beyond)}; set the plate's format in import.plates"
+            )
+    for well, condition in conditions:
+        if (barcode, well) in contents:
+            raise ConfigError(f"{file}: the well {_place(well)} is in it twice; remove one")
         most = TEXTS["condition"]
         if len(condition) > most:
             raise ConfigError(f"{file}: the condition of {_place(well)} has more than {most} characters; shorten it")
         contents[barcode, well] = Contents(barcode, well, condition=condition, origin=file.name)
-    return contents
+    note = f"the conditions are those of {inferred}, along the rows; if that is wrong, set import.plates"
+    return contents, (), (note,) if inferred is not None and len(conditions) < _SURE else ()
 
 
-def _table(file: Path, barcode: str) -> tuple[_Drops, tuple[str, ...], tuple[str, ...]]:
-    """Return what is in drops, and the columns and the sheets that were ignored."""
+def _table(file: Path, barcode: str) -> _Read:
     there = sheets(file)
     layouts = [sheet for sheet in there if len(there) == 1 or _is_layout(sheet)] or there[:1]
     contents: _Drops = {}
@@ -122,7 +137,8 @@ def _table(file: Path, barcode: str) -> tuple[_Drops, tuple[str, ...], tuple[str
         raise ConfigError("\n".join([f"{file}: {len(errors)} lines need correction:", *listed]))
     if not contents:
         raise ConfigError(f"{file}: no lines below the header")
-    return contents, tuple(ignored), tuple(sheet.name for sheet in there if sheet not in layouts)
+    others = [sheet.name for sheet in there if sheet not in layouts]
+    return contents, tuple(ignored), (f"ignored the sheets {', '.join(others)}",) if others else ()
 
 
 def _is_layout(sheet: Sheet) -> bool:
@@ -246,11 +262,12 @@ def _well(line: dict[str, str]) -> Well:
 
 
 def _number(name: str, text: str) -> int:
-    """Parse a number, or a letter unless it is a column: ``3``, ``C`` and ``c`` are 3."""
+    """Parse a number, or letters unless it is a column: ``3``, ``C`` and ``c`` are 3; only rows go on with ``AA``."""
     if text.isascii() and text.isdigit() and 1 <= int(text) <= _LARGEST_NUMBER:
         return int(text)
-    if name != "col" and text.isascii() and text.isalpha() and len(text) == 1:
-        return ord(text.upper()) - ord("A") + 1
+    is_word = name != "col" and text.isascii() and text.isalpha() and len(text) <= 1 + (name == "row")
+    if is_word and (number := row_number(text)) <= _LARGEST_NUMBER:
+        return number
     raise ValueError(f"{name} is {text!r}; give a number from 1{'' if name == 'col' else ' or a letter'}")
 
 
@@ -259,9 +276,8 @@ def _place(well: Well) -> str:
 
 
 def unread(layout: Layout) -> Iterator[str]:
-    """Yield warnings about ignored columns and sheets and plates without images, one line each."""
-    if layout.sheets:
-        yield f"ignored the sheets {', '.join(layout.sheets)}"
+    """Yield notes, and warnings about ignored columns and plates without images, one line each."""
+    yield from layout.notes
     if layout.passed_over:
         yield f"ignored the columns {', '.join(layout.passed_over)}"
     for barcode in layout.unseen:

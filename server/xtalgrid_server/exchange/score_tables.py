@@ -176,7 +176,7 @@ class _Reader:
         """Read the lines below the header."""
         width = len(self._header.headings)
         for row in self._rows():
-            if why := too_many(row.cells, width):
+            if not self._header.sheet.name and (why := too_many(row.cells, width)):  # in Excel, notes may stand there
                 yield Line(row.number, problem=why)
                 continue
             try:

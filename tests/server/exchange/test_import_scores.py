@@ -172,6 +172,16 @@ def test_the_afternoon_is_after_the_morning(bring, held):
 
 
 @pytest.mark.usefixtures("plate")
+def test_a_note_beside_a_table_in_excel_costs_no_line(bring, held, tmp_path):
+    book = openpyxl.Workbook()
+    book.active.append(("image", "score", "by"))
+    book.active.append((rigaku_name(1), "Crystals", "ann", None, "look again"))
+    book.save(tmp_path / "scores.xlsx")
+    assert bring(tmp_path / "scores.xlsx").new == 1
+    assert held() == {"A1a": "any crystal"}
+
+
+@pytest.mark.usefixtures("plate")
 def test_probabilities_in_percent(system, bring, tmp_path):
     head = ("image", "class", "crystal", "precipitate", "other", "clear")
     book = openpyxl.Workbook()
