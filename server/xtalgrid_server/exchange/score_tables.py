@@ -32,6 +32,8 @@ _SUM = 0.02
 """How far from 1 the sum of four rounded probabilities may be."""
 _LARGEST_INSPECTION = 10**9
 _NAMES = {"crystal": "Crystals", "precipitate": "Precipitate", "other": "Other", "clear": "Clear"}
+_SPECTRUM = "spectrum"
+"""Polo's column for an image's light."""
 _OURS = {
     "barcode": "barcode", "inspection": "inspection", "well": "well", "image": "image",
     "outcome": "person outcome", "score": "person group", "by": "person", "at": "person at",
@@ -122,6 +124,8 @@ def _recognise(config: Config, sheet: Sheet, row: Row) -> _Header:
                 example = f"[scores] columns = {{ {name} = {toml_text(once[0])} }}" if once else ""
                 doubt = f"the columns {' and '.join(repr(headings[i]) for i in found)} may both be {name}; "
                 doubt += f"name one in xtalgrid.toml: {example}" if once else "rename one of them in the file"
+    if "machine_score" in columns and _SPECTRUM in places:
+        columns[_SPECTRUM] = places[_SPECTRUM][0]
     return _Header(sheet, row.number, headings, columns, is_ours, doubt)
 
 
@@ -224,7 +228,8 @@ class _Reader:
     def _scores(self, cell: Callable[[str], Cell], text: Callable[[str], str]) -> Iterator[ForeignScore]:
         numbers = _four(text) if self._header.has_four else {}
         if self._is_polo:
-            yield from self._polo_scores(text, numbers)
+            if text(_SPECTRUM).casefold() in ("", "none", "visible"):
+                yield from self._polo_scores(text, numbers)
             return
         outcome, score = _said(text("outcome")), _said(text("score"))
         if self._header.is_ours and score:
