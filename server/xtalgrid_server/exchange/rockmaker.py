@@ -104,15 +104,15 @@ class _Export:
         reported = set[tuple[str, str]]()
         for report in self._reports():
             name = str(report.relative_to(self._folder))
-            for number, row in enumerate(sheets(report)[0].rows()):
-                if number:
+            for row in sheets(report)[0].rows():
+                if row.number > 1:  # the first is empty if Rock Maker has no date of dispensing
                     yield self._reported(row, name, reported)
         for path, named in self.images():
             if (named.barcode, path.name) not in reported:
                 yield _drop(named), self._line(0, str(path.relative_to(self._folder)), path, named, None)
 
     def _reports(self) -> list[Path]:
-        return sorted(path for path in (self._folder / REPORT, *self._folder.glob(f"*/{REPORT}")) if path.is_file())
+        return sorted(path for path in self._folder.rglob(REPORT) if path.is_file())
 
     def _reported(self, row: Row, file: str, reported: set[tuple[str, str]]) -> tuple[_Drop | None, Line]:
         if len(row.cells) != _REPORT_CELLS:

@@ -81,6 +81,19 @@ def test_a_drop_that_was_scored_anew_is_found_though_its_folder_is_another(syste
     assert said(system)["B12a", 17409][0] == Group.CRYSTAL
 
 
+@pytest.mark.usefixtures("entered")
+def test_a_report_without_a_date_of_dispensing_in_a_folder_of_exports(system, export, bring):
+    """The program writes an empty first line for a plate without that date."""
+    report = export / "DEMO000001" / "report.csv"
+    report.write_text(REPORT.replace("01/02/24 09:00:00", ""))
+    (export.parent / "exports").mkdir()
+    export.rename(export.parent / "exports" / "2024")
+    done = bring(export.parent / "exports")
+    assert (done.lines, done.new, done.refused) == (5, 5, 0)
+    times = {well: at for (well, _), (_, _, at) in said(system).items()}
+    assert (times["A1a"], times["B12a"]) == (datetime(2024, 1, 8, 9, 15), datetime(2024, 1, 8, 9, 15, 30))
+
+
 def test_drops_of_one_well_with_different_scores_are_refused(system, export, bring):
     # RM_Image_export skips a well's second drop only if its file would have the same name, and so the same score
     folder = export / "DEMO000001"
