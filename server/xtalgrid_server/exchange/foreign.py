@@ -21,6 +21,8 @@ _TIME = re.compile(
 """The time of day behind a date, and its zone."""
 _WEEKDAY = re.compile(r"(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*\.?,?\s+", re.IGNORECASE)
 
+_LONGEST_DATE = 80
+
 FIRST_YEAR = 1980
 """Earlier dates are mistakes: there were no imagers."""
 
@@ -179,6 +181,8 @@ def utc(config: Config, cell: str | datetime) -> datetime:
 
 
 def _parsed(config: Config, text: str) -> datetime:
+    if len(text) > _LONGEST_DATE:
+        raise ValueError(f"{text[:_LONGEST_DATE]!r}… is not a date such as 2024-01-31")
     if re.fullmatch(r"\d{1,7}|\d+[.,]\d+", text):
         raise ValueError(f"{text!r} is a number, not a date; in Excel, give the column the format of a date")
     try:

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import time
 import tomllib
 from datetime import datetime
 
@@ -162,6 +163,14 @@ def test_no_part_of_a_time_is_passed_over(system, bring, at, read):
     times = [one.at for scores in system.ledger.imported_scores.of_plates([PLATE]).values() for one in scores]
     assert times == ([read] if read else [])
     assert [one.reason for one in done.first_refused] == ([] if read else [f"{at!r} is not a date such as 2024-01-31"])
+
+
+@pytest.mark.usefixtures("plate")
+def test_blanks_without_end_are_no_date(bring):
+    started = time.process_time()
+    done = bring(f"{TABLE.splitlines()[0]}\nCI022987,3,A1a,clear,ann,2012-11-22{' ' * 100_000}x\n")
+    assert done.first_refused[0].reason.endswith("… is not a date such as 2024-01-31")
+    assert time.process_time() - started < 5
 
 
 @pytest.mark.usefixtures("plate")
