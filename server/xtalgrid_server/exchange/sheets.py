@@ -38,6 +38,12 @@ _EXACT = 1e15
 _LITERAL = re.compile(r'"[^"]*"|\\.|_.')
 """What stands for itself in the format of a number, or for a blank."""
 _OLD_EXCEL = bytes.fromhex("d0cf11e0a1b11ae1")
+_OTHER_TABLES = {
+    "xl/workbook.bin": "a binary Excel workbook (.xlsb)",
+    "content.xml": "an OpenDocument table, as LibreOffice writes it",
+    "Index/Document.iwa": "a table of Numbers",
+}
+"""Programs' tables that are zip files too, by a part that each has."""
 _SEPARATORS = ";\t,"
 
 
@@ -155,7 +161,11 @@ def _excel_sheets(file: Path) -> list[str]:
     try:
         with zipfile.ZipFile(file) as archive:
             parts = archive.infolist()
-            if "xl/workbook.xml" not in archive.namelist():
+            names = set(archive.namelist())
+            if "xl/workbook.xml" not in names:
+                other = next((program for part, program in _OTHER_TABLES.items() if part in names), "")
+                if other:
+                    raise ConfigError(f"{file}: {other}; save it as .xlsx, or as CSV UTF-8")
                 raise ConfigError(f"{file}: a zip file, but no Excel workbook; unpack it, and give a table")
             if len(parts) > _MOST_PARTS or any(part.file_size > _largest(part.filename) for part in parts):
                 raise ConfigError(f"{file}: an Excel file that unpacks to too much; save the table alone as CSV UTF-8")
