@@ -5,6 +5,7 @@ Lin et al. 2014; https://cocodataset.org/#format-data.
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -135,6 +136,7 @@ class _Annotation(msgspec.Struct):
     segmentation: Any = None
     score: Any = None
     id: Any = None
+    attributes: Any = None
 
 
 def is_coco(members: Mapping[str, Span]) -> bool:
@@ -192,7 +194,7 @@ def _mark(read: _Annotation, images: Mapping[Any, Any], names: Mapping[Any, Any]
     outline = _outline(read.segmentation)
     if read.bbox is None and not outline:
         raise ValueError("it has no box")
-    box = marks.box_corners(*marks.numbers(read.bbox, 4)) if read.bbox is not None else ()
+    box = _box(read) if read.bbox is not None else ()
     is_outline = bool(outline) and not _is_box(outline)
     return ForeignMark(
         place=marks.place_of(image.file_name),
@@ -203,6 +205,19 @@ def _mark(read: _Annotation, images: Mapping[Any, Any], names: Mapping[Any, Any]
         kind="person" if read.score is None else "program",
         origin_id=marks.text(read.id),
     )
+
+
+def _box(read: _Annotation) -> tuple[Corner, Corner]:
+    """Return a box's corners; of one that CVAT turned about its centre, those of the upright box around it."""
+    x, y, width, height = marks.numbers(read.bbox, 4)
+    drawn = marks.box_corners(x, y, width, height)
+    turned = read.attributes.get("rotation") if isinstance(read.attributes, dict) else None
+    if not turned:
+        return drawn
+    angle = math.radians(marks.number(turned))
+    across, down = abs(math.cos(angle)), abs(math.sin(angle))
+    wide, high = width * across + height * down, width * down + height * across
+    return marks.box_corners(x + (width - wide) / 2, y + (height - high) / 2, wide, high)
 
 
 def _outline(segmentation: Any) -> tuple[Corner, ...]:

@@ -5,13 +5,23 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 
 from ..config import Config
 from ..domain.drop_state import Meaning
 from ..domain.wells import Well
-from ..imager.folder.dates import find_date
+from ..imager.folder.dates import whole_date
 from ..ledger.imported_scores import AtIs, Kind
+
+_TIME = re.compile(
+    r"(?:T|,?\s+(?:at\s+)?)(?P<H>\d{1,2})(?P<s>[:.h])(?P<M>\d\d)(?:(?P=s)(?P<S>\d\d)(?:[.,]\d+)?)?"
+    r"(?:\s*(?P<half>[AP])\.?M\.?)?(?:\s*(?P<utc>Z|UTC|GMT)|\s*(?P<zone>[+-]\d\d:?\d\d))?",
+    re.IGNORECASE,
+)
+"""The time of day behind a date, and its zone."""
+_WEEKDAY = re.compile(r"(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*\.?,?\s+", re.IGNORECASE)
+
+_LONGEST_DATE = 80
 
 FIRST_YEAR = 1980
 """Earlier dates are mistakes: there were no imagers."""
@@ -142,8 +152,8 @@ def moment(config: Config, cell: str | datetime) -> datetime:
     Parameters
     ----------
     cell
-        A date, ISO 8601 (with or without a zone), or one of the forms of `find_date`; with slashes as the
-        configuration says.
+        A date, ISO 8601 (with or without a zone), or one of the forms of `whole_date`, which a time may follow; with
+        slashes as the configuration says.
 
     Raises
     ------
@@ -171,6 +181,8 @@ def utc(config: Config, cell: str | datetime) -> datetime:
 
 
 def _parsed(config: Config, text: str) -> datetime:
+    if len(text) > _LONGEST_DATE:
+        raise ValueError(f"{text[:_LONGEST_DATE]!r}… is not a date such as 2024-01-31")
     if re.fullmatch(r"\d{1,7}|\d+[.,]\d+", text):
         raise ValueError(f"{text!r} is a number, not a date; in Excel, give the column the format of a date")
     try:
@@ -187,6 +199,28 @@ def _parsed(config: Config, text: str) -> datetime:
                     continue
         if config.scores.slashed_dates == "refused":
             raise ValueError(f"{text!r} may be two dates; set scores.slashed_dates, or write 2024-01-31")
-    elif (date := find_date(text)) is not None:
+    elif (date := _with_time(text)) is not None:
         return date
     raise ValueError(f"{text!r} is not a date such as 2024-01-31")
+
+
+def _with_time(text: str) -> datetime | None:
+    """Return a date with its time of day, of a text that holds nothing else; None if it is none.
+
+    A part that can't be read, such as another zone, is not passed over: the time would be another one.
+    """
+    text = _WEEKDAY.sub("", text, count=1)
+    found = next((match for match in _TIME.finditer(text) if match.end() == len(text)), None)
+    date = whole_date(text[: found.start()] if found else text)
+    if date is None or found is None:
+        return date
+    hour, half = int(found["H"]), (found["half"] or "").upper()
+    if half and 1 <= hour <= 12:
+        hour = hour % 12 + 12 * (half == "P")
+    elif half or date != datetime.combine(date, time()):
+        return None
+    try:
+        zone = UTC if found["utc"] else datetime.strptime(found["zone"], "%z").tzinfo if found["zone"] else None
+        return date.replace(hour=hour, minute=int(found["M"]), second=int(found["S"] or 0), tzinfo=zone)
+    except ValueError:  # such as 25:00
+        return None

@@ -127,8 +127,8 @@ def import_source(
     """
     _check_lines(place, source, accept_sorted)
     done = ImportedScores(source.format, notes=list(source.notes))
-    places, words = Places(config, imager, ledger), Words(config, source.words)
-    said: dict[tuple[int, str, str], int] = {}
+    places, words = Places(config, imager, ledger, folders_count=True), Words(config, source.words)
+    said: dict[int, int] = {}
     try:
         with refused_to(refused_file, "line") as out:
             lines = source.lines()
@@ -225,7 +225,7 @@ def _read(
     places: Places,
     words: Words,
     done: ImportedScores,
-    said: dict[tuple[int, str, str], int],
+    said: dict[int, int],
     out: IO[bytes] | None,
 ) -> list[ImportedScore]:
     """Find the images and meanings of a batch of lines; return their scores that are new, and count all."""
@@ -265,8 +265,8 @@ def _scores(
         )
 
 
-def _refuse_contradictions(scores: Sequence[ImportedScore], said: dict[tuple[int, str, str], int]) -> None:
-    """Refuse a line without a time if the file says otherwise of the same image, by the same person.
+def _refuse_contradictions(scores: Sequence[ImportedScore], said: dict[int, int]) -> None:
+    """Refuse a line if the file says otherwise of the same image, by the same person, at the same time or without one.
 
     `said` has what the file said so far; an image that the ledger does not know never gets there.
 
@@ -276,8 +276,10 @@ def _refuse_contradictions(scores: Sequence[ImportedScore], said: dict[tuple[int
         If so.
     """
     for score in scores:
-        if not score.has_time and said.setdefault(score.giver, hash(str(score.says))) != hash(str(score.says)):
-            raise ValueError(f"{score.who} said otherwise in an earlier line, and neither has a time; remove one")
+        key = hash((score.giver, score.at if score.has_time else None))
+        if said.setdefault(key, hash(str(score.says))) != hash(str(score.says)):
+            when = "with the same time" if score.has_time else "and neither has a time"
+            raise ValueError(f"{score.who} said otherwise in an earlier line, {when}; remove one")
 
 
 def _count_new(

@@ -69,7 +69,10 @@ class _Reader:
                 places = self._places(page)
                 for image in page:
                     place = places.get(image.id)
-                    if place is None:
+                    if image.other_light:
+                        why = f"it is a {image.other_light} image; what is said of it is no score of the visible one"
+                        yield Line(image.id, problem=why)
+                    elif place is None:
                         yield Line(image.id, problem=image.problem or "its container has no barcode")
                     elif is_program and not _has_four(image):
                         yield Line(image.id, problem=f"{self._schema} has not all four probabilities of it")
@@ -81,7 +84,7 @@ class _Reader:
         if self._schema:
             with open_scores(self._config) as ispyb:
                 for page in read_program(self._config, ispyb, self._schema):
-                    yield from (_numbers(image) for image in page if _has_four(image))
+                    yield from (_numbers(each) for each in page if _has_four(each) and not each.other_light)
 
     def _places(self, page: list[ScoredImage]) -> dict[int, Place]:
         """Return where images are: as they were entered here, or else by barcode, well and time."""

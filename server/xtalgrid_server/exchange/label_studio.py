@@ -119,8 +119,8 @@ def _result(number: int, region: Region, width: int, height: int) -> dict[str, A
 
 _LARGEST_TASK = 16 * 1024 * 1024
 _PERCENT = (100.0, 100.0)
-_UPLOADED = re.compile(r"[0-9a-f]{8}-(?=.)")
-"""Before the name of an uploaded image."""
+_UPLOADED = re.compile(r"((?:^|/)upload/(?:\d+/)?)[0-9a-f]{8}-(?=[^/]+$)")
+"""What Label Studio puts before the name of an uploaded image; others may begin so too, as by a date."""
 
 
 class _Task(msgspec.Struct):
@@ -180,8 +180,7 @@ def _place(data: dict[str, Any]) -> Place:
     if "://" in image or image.startswith("/data/"):
         address = urlsplit(image)
         image = unquote(address.query.partition("d=")[2] or address.path)
-    folder, _, name = image.rpartition("/")
-    found = marks.place_of(f"{folder}/{_UPLOADED.sub('', name, count=1)}")
+    found = marks.place_of(_UPLOADED.sub(r"\1", image, count=1))
     barcode, inspection, well = (data.get(name) for name in ("barcode", "inspection", "well"))
     if not (isinstance(barcode, str) and type(inspection) is int and isinstance(well, str)):
         return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.lines import first_lines
 from xtalgrid_core.spreadsheets import too_many
+from xtalgrid_core.wells import row_number
 
 from ..config import Config
 from ..domain.letters import composed
@@ -30,6 +32,8 @@ _HEADER_IN = 20
 """Rows in which the header may be."""
 _LARGEST = 16 * 1024 * 1024
 _SHOWN = 20
+_SURE = 96
+"""Conditions of a screen from which on their number tells the plate's format: 48 may be half a plate."""
 _LARGEST_NUMBER = 99
 """Of a row, column or subwell: more is a mistake in the file."""
 
@@ -48,18 +52,21 @@ class Layout:
         Columns that were ignored.
     unseen
         Plates that have no images yet.
+    notes
+        What else a person should know, one line each: sheets that are no layouts, a format that was inferred.
     """
 
     rows: int
     recorded: int
     passed_over: tuple[str, ...]
     unseen: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def read_layout(config: Config, ledger: Ledger, file: Path, barcode: str = "") -> Layout:
     """Record a plate layout; recording it again changes nothing.
 
-    The file is a CSV text or an Excel workbook with a header. Its columns are
+    The file is a CSV text or an Excel workbook with a header, each of whose sheets with such columns is read:
 
     - ``well`` (A1 for all drops of the well, A1a for one), or ``row`` (a letter or number), ``col`` and, if wells have
       several drops, ``subwell``;
@@ -80,36 +87,85 @@ def read_layout(config: Config, ledger: Ledger, file: Path, barcode: str = "") -
         is_screen = is_xml(file)
     except OSError as error:
         raise ConfigError(f"cannot read {file}: {error.strerror}") from error
-    contents, passed_over = _screen(config, file, barcode) if is_screen else _table(file, barcode)
+    contents, passed_over, notes = _screen(config, ledger, file, barcode) if is_screen else _table(file, barcode)
     recorded = ledger.contents.record(contents.values())
     unseen = {one.barcode for one in contents.values()} - set(ledger.plates.barcodes())
-    return Layout(len(contents), recorded, passed_over, tuple(sorted(unseen)))
+    return Layout(len(contents), recorded, passed_over, tuple(sorted(unseen)), notes)
 
 
 _Drops = dict[tuple[str, Well], Contents]
+_Read = tuple[_Drops, tuple[str, ...], tuple[str, ...]]
+"""What is in drops, the columns that were ignored, and notes."""
 
 
-def _screen(config: Config, file: Path, barcode: str) -> tuple[_Drops, tuple[str, ...]]:
+def _screen(config: Config, ledger: Ledger, file: Path, barcode: str) -> _Read:
     if not barcode:
         raise ConfigError(f"{file}: a screen names no plate; give the barcode with --barcode")
     barcode = composed(barcode)
     contents: _Drops = {}
-    for well, condition in read_screen(file, configured_format(config, barcode)):
+    conditions, inferred = read_screen(file, configured_format(config, barcode))
+    if inferred is not None:
+        beyond = [image.well for image in ledger.images.of_plate(barcode) if not inferred.has(image.well)]
+        if beyond:
+            raise ConfigError(
+                f"{file}: {len(conditions)} conditions are a plate of {inferred}, but {barcode} has images of well "
+                f"{max(beyond)}; set the plate's format in import.plates"
+            )
+    for well, condition in conditions:
+        if (barcode, well) in contents:
+            raise ConfigError(f"{file}: the well {_place(well)} is in it twice; remove one")
         most = TEXTS["condition"]
         if len(condition) > most:
             raise ConfigError(f"{file}: the condition of {_place(well)} has more than {most} characters; shorten it")
         contents[barcode, well] = Contents(barcode, well, condition=condition, origin=file.name)
-    return contents, ()
+    note = f"the conditions are those of {inferred}, along the rows; if that is wrong, set import.plates"
+    return contents, (), (note,) if inferred is not None and len(conditions) < _SURE else ()
 
 
-def _table(file: Path, barcode: str) -> tuple[_Drops, tuple[str, ...]]:
-    sheet = sheets(file)[0]
+def _table(file: Path, barcode: str) -> _Read:
+    there = sheets(file)
+    layouts = [sheet for sheet in there if len(there) == 1 or _is_layout(sheet)] or there[:1]
+    contents: _Drops = {}
+    seen: dict[tuple[str, Well], str] = {}
+    errors: list[str] = []
+    ignored: dict[str, None] = {}
+    for sheet in layouts:
+        of_sheet = f" of sheet {sheet.name}" if len(layouts) > 1 else ""
+        ignored |= dict.fromkeys(_sheet(file, sheet, barcode, of_sheet, contents, seen, errors))
+    if errors:
+        listed = first_lines(errors, _SHOWN, start="  ")
+        raise ConfigError("\n".join([f"{file}: {len(errors)} lines need correction:", *listed]))
+    if not contents:
+        raise ConfigError(f"{file}: no lines below the header")
+    others = [sheet.name for sheet in there if sheet not in layouts]
+    return contents, tuple(ignored), (f"ignored the sheets {', '.join(others)}",) if others else ()
+
+
+def _is_layout(sheet: Sheet) -> bool:
+    """Tell whether one of a sheet's first rows names wells and what is in them."""
+    try:
+        for row in itertools.islice(sheet.rows(), _HEADER_IN):
+            names = [_name(cell) for cell in texts(row.cells)]
+            if _names_wells(names) and (set(TEXTS) & set(names) or find_parts(names)):
+                return True
+    except ConfigError:  # such as merged cells, which do no harm in a sheet that is not read
+        pass
+    return False
+
+
+def _sheet(
+    file: Path,
+    sheet: Sheet,
+    barcode: str,
+    of_sheet: str,
+    contents: _Drops,
+    seen: dict[tuple[str, Well], str],
+    errors: list[str],
+) -> Iterator[str]:
+    """Add the drops of a sheet, their lines and what is wrong with them; return the columns that were ignored."""
     names, lines = _read(sheet)
     parts = find_parts(names)
     _check_columns(file, names, barcode, bool(parts))
-    contents: _Drops = {}
-    seen: dict[tuple[str, Well], int] = {}
-    errors = []
     used = {index for part in parts for index in part.values()}
     used |= {index for index, name in enumerate(names) if name in PLACES or name in TEXTS}
     for number, cells in lines:
@@ -119,23 +175,19 @@ def _table(file: Path, barcode: str) -> tuple[_Drops, tuple[str, ...]]:
         line = dict(zip(reversed(names), reversed(whole), strict=True))  # of parts, the first
         if parts and not line.get("condition"):
             line["condition"] = condition_of(parts, whole)
+        place = f"line {number}{of_sheet}"
         try:
             if not sheet.name and (why := too_many(cells, len(names))):  # in Excel, notes may stand there
                 raise ValueError(why)
             one = _contents(file, line, barcode)
             key = one.barcode, one.well
             if key in seen:
-                raise ValueError(f"{one.barcode} {_place(one.well)} is already in line {seen[key]}")
-            seen[key], contents[key] = number, one
+                raise ValueError(f"{one.barcode} {_place(one.well)} is already in {seen[key]}")
+            seen[key], contents[key] = place, one
         except ValueError as error:
-            errors.append(f"line {number}: {error}")
-    if errors:
-        listed = first_lines(errors, _SHOWN, start="  ")
-        raise ConfigError("\n".join([f"{file}: {len(errors)} lines need correction:", *listed]))
-    if not contents:
-        raise ConfigError(f"{file}: no lines below the header")
+            errors.append(f"{place}: {error}")
     ignored = (name for index, name in enumerate(names) if name and index not in used)
-    return contents, tuple(name for name in ignored if name not in PLACES and name not in TEXTS)
+    return (name for name in ignored if name not in PLACES and name not in TEXTS)
 
 
 def _read(sheet: Sheet) -> tuple[list[str], list[tuple[int, list[str]]]]:
@@ -210,11 +262,12 @@ def _well(line: dict[str, str]) -> Well:
 
 
 def _number(name: str, text: str) -> int:
-    """Parse a number, or a letter unless it is a column: ``3``, ``C`` and ``c`` are 3."""
+    """Parse a number, or letters unless it is a column: ``3``, ``C`` and ``c`` are 3; only rows go on with ``AA``."""
     if text.isascii() and text.isdigit() and 1 <= int(text) <= _LARGEST_NUMBER:
         return int(text)
-    if name != "col" and text.isascii() and text.isalpha() and len(text) == 1:
-        return ord(text.upper()) - ord("A") + 1
+    is_word = name != "col" and text.isascii() and text.isalpha() and len(text) <= 1 + (name == "row")
+    if is_word and (number := row_number(text)) <= _LARGEST_NUMBER:
+        return number
     raise ValueError(f"{name} is {text!r}; give a number from 1{'' if name == 'col' else ' or a letter'}")
 
 
@@ -223,7 +276,8 @@ def _place(well: Well) -> str:
 
 
 def unread(layout: Layout) -> Iterator[str]:
-    """Yield warnings about ignored columns and plates without images, one line each."""
+    """Yield notes, and warnings about ignored columns and plates without images, one line each."""
+    yield from layout.notes
     if layout.passed_over:
         yield f"ignored the columns {', '.join(layout.passed_over)}"
     for barcode in layout.unseen:

@@ -5,6 +5,7 @@ Nothing is guessed: a line that fits no image, or several drops, is refused with
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import PurePosixPath
@@ -14,20 +15,31 @@ from ..domain.letters import spellings
 from ..domain.wells import FORMATS, PlateFormat, Well
 from ..imager.crystaltrak.database import ImagerDatabase
 from ..imager.folder.formats import known_format
+from ..imager.folder.plates import barcode_of
 from ..ledger.shapes import DropImage
 from ..ledger.store import Ledger
 from .foreign import Place
 
 _PLATES_KEPT = 8
+_SURE = 96
+"""Wells of a plate whose format its images may tell."""
 _FOLDERS = 4
 """Folders that an image's name in the ledger may be joined with (`Names.image_name`)."""
 
 
 class Places:
-    """Finds images in the ledger; `prepare` first what a batch of lines needs."""
+    """Finds images in the ledger; `prepare` first what a batch of lines needs.
 
-    def __init__(self, config: Config, imager: ImagerDatabase, ledger: Ledger) -> None:
+    Parameters
+    ----------
+    folders_count
+        Whether an image whose own name has no barcode, such as ``A1.jpg``, is that of a path only if a folder of the
+        path is its plate: a path's plate may not be in the ledger.
+    """
+
+    def __init__(self, config: Config, imager: ImagerDatabase, ledger: Ledger, *, folders_count: bool = False) -> None:
         self._config, self._imager, self._ledger = config, imager, ledger
+        self._folders_count = folders_count
         self._named: dict[str, list[DropImage]] = {}
         self._plates: OrderedDict[str, dict[tuple[int, int], list[DropImage]]] = OrderedDict()
         self._formats: dict[str, PlateFormat | None] = {}
@@ -78,6 +90,11 @@ class Places:
                 if found and not fitting:
                     raise ValueError(f"the image {name} is of plate {found[0].barcode}, not {barcode}")
                 found = fitting
+            elif len(found) == 1 and self._folders_count and not _names_plate(place.image, found[0]):
+                raise ValueError(
+                    f"the ledger's {name} is of plate {found[0].barcode}, which no folder of this path names; import "
+                    "this one's folder first, or give the barcode too"
+                )
             if place.inspection is not None:
                 found = [image for image in found if image.inspection == place.inspection] or found[:0]
             if found:
@@ -150,9 +167,29 @@ def _at_inspection(place: Place, barcode: str, images: Sequence[DropImage]) -> l
 
 
 def _full_format(wells: Collection[tuple[int, int]]) -> PlateFormat | None:
-    """Return the usual format whose last row and column have images; None if there is none."""
+    """Return the usual format whose last row and column have images; None if there is none.
+
+    Not one of fewer than 96 wells: half a plate with images, A1 to H6, is more common than a plate of 48.
+    """
     last = max(row for row, _ in wells), max(column for _, column in wells)
-    return next((plate for plate in FORMATS if plate[:2] == last), None)
+    return next((plate for plate in FORMATS if plate[:2] == last and plate.rows * plate.columns >= _SURE), None)
+
+
+def _names_plate(path: str, image: DropImage) -> bool:
+    """Tell whether an image's name, or a folder of a path if it has any, has to do with the image's plate."""
+    *folders, _ = path.replace("\\", "/").split("/")
+    folders = [folder for folder in map(barcode_of, folders) if folder]
+    plate = barcode_of(image.barcode)
+    return (
+        not folders
+        or image.barcode in image.image_name  # where it may be padded
+        or any(_has(folder, plate) or _has(plate, folder) for folder in folders)  # it may be of several folders
+    )
+
+
+def _has(text: str, word: str) -> bool:
+    """Tell whether a text has a word, not as a part of a longer one."""
+    return re.search(rf"(?<![^\W_]){re.escape(word)}(?![^\W_])", text) is not None
 
 
 def _names(path: str) -> list[str]:

@@ -1,8 +1,11 @@
 """Rock Maker's images exported by score: ``BARCODE/SCORE/BARCODE_A1_Profile_7_17409.jpg``, and ``BARCODE/report.csv``.
 
 As RM_Image_export writes them (github.com/roberto-formulatrix/RM_Image_export, ImageExporter.cs): a report's first line
-is the date of dispensing, each other one has an image's path on the exporting computer, the score, the drop's number
-and the date imaged, month first, with the separators of that computer's Windows. Who scored it, and when, is not there.
+is the date of dispensing, each other one has an image's path on the exporting computer, the score, the word Drop, and
+the date imaged, month first, with the separators of that computer's Windows. Who scored it, and when, is not there.
+
+Nor is a drop's number. Of a well's drops with the same score only the first is copied, since the next one's file has
+the same name; drops with different scores are all there, and nothing tells which is which.
 """
 
 from __future__ import annotations
@@ -29,6 +32,9 @@ _NAMES = compile_names("rockmaker-export")
 _DATE = re.compile(r"(\d{1,2})\D(\d{1,2})\D(\d{2}|\d{4})\s+(\d{1,2})\D(\d\d)\D(\d\d)")
 _REPORT_CELLS = 4
 
+_Drop = tuple[str, int | None, object]
+"""What an image's name says of its drop: barcode, imaging session and well."""
+
 
 def open_export(config: Config, folder: Path, told: Told) -> Source:
     """Recognise a folder of Rock Maker's export.
@@ -46,7 +52,7 @@ def open_export(config: Config, folder: Path, told: Told) -> Source:
         )
     notes = (
         "the export has no drops that nobody scored, so it tells nothing of how many crystals there are",
-        "its names do not tell a well's drops apart: it has the first one's image only",
+        "its names do not tell a well's drops apart: of those with the same score it has one image only",
     )
     return Source("Rock Maker's export", export.lines, export.probabilities, notes)
 
@@ -73,35 +79,57 @@ class _Export:
         yield from ()
 
     def lines(self) -> Iterator[Line]:
-        """Read the reports, then the images that no report has, whose folder is the score."""
+        """Read the reports, then the images that no report has, whose folder is the score.
+
+        Lines of a well with different scores are refused: each is of one of its drops, or of an earlier export.
+        """
+        scores = dict[_Drop, set[str]]()
+        for drop, line in self._all_lines():
+            if drop is not None:
+                scores.setdefault(drop, set()).update(score.word for score in line.scores)
+        for drop, line in self._all_lines():
+            words = sorted(scores[drop]) if drop is not None else []
+            if len(words) > 1:
+                problem = (
+                    f"its well has images scored {' and '.join(words)} in this imaging session, of several drops or of "
+                    "an earlier export, and nothing tells which is which; export into an empty folder, or give the "
+                    "scores of such wells in a table with the drop"
+                )
+                yield Line(line.number, problem=problem, file=line.file)
+            else:
+                yield line
+
+    def _all_lines(self) -> Iterator[tuple[_Drop | None, Line]]:
+        """Read them with what their names say of the drop; None of a line with a problem."""
         reported = set[tuple[str, str]]()
         for report in self._reports():
             name = str(report.relative_to(self._folder))
-            for number, row in enumerate(sheets(report)[0].rows()):
-                if number:
+            for row in sheets(report)[0].rows():
+                if row.number > 1:  # the first is empty if Rock Maker has no date of dispensing
                     yield self._reported(row, name, reported)
         for path, named in self.images():
             if (named.barcode, path.name) not in reported:
-                yield self._line(0, str(path.relative_to(self._folder)), path, named, None)
+                yield _drop(named), self._line(0, str(path.relative_to(self._folder)), path, named, None)
 
     def _reports(self) -> list[Path]:
-        return sorted(path for path in (self._folder / REPORT, *self._folder.glob(f"*/{REPORT}")) if path.is_file())
+        return sorted(path for path in self._folder.rglob(REPORT) if path.is_file())
 
-    def _reported(self, row: Row, file: str, reported: set[tuple[str, str]]) -> Line:
+    def _reported(self, row: Row, file: str, reported: set[tuple[str, str]]) -> tuple[_Drop | None, Line]:
         if len(row.cells) != _REPORT_CELLS:
             problem = f"{len(row.cells)} cells, not {_REPORT_CELLS}: path, score, drop, date imaged"
-            return Line(row.number, problem=problem, file=file)
+            return None, Line(row.number, problem=problem, file=file)
         path, score, _, imaged = map(str, row.cells)
         parts = path.replace("\\", "/").split("/")[-3:]
         named = _NAMES.read(Path("/", *parts))
         if named is None:
-            return Line(row.number, problem=f"the image's name {path!r} is none of Rock Maker's export", file=file)
+            problem = f"the image's name {path!r} is none of Rock Maker's export"
+            return None, Line(row.number, problem=problem, file=file)
         reported.add((named.barcode, parts[-1]))
         try:
             at = utc(self._config, _date(imaged))
         except ValueError as error:
-            return Line(row.number, problem=str(error), file=file)
-        return self._line(row.number, file, Path("/", *parts), named, at, score)
+            return None, Line(row.number, problem=str(error), file=file)
+        return _drop(named), self._line(row.number, file, Path("/", *parts), named, at, score)
 
     def _line(
         self, number: int, file: str, path: Path, named: NamedImage, at: datetime | None, score: str = ""
@@ -114,6 +142,10 @@ class _Export:
         )
         who, kind = self._told.by or WHO, self._told.kind or "person"
         return Line(number, place, (ForeignScore(kind, who, score or named.score, at, "imaged"),), file=file)
+
+
+def _drop(named: NamedImage) -> _Drop:
+    return named.barcode, named.inspection, named.place
 
 
 def _date(text: str) -> datetime:

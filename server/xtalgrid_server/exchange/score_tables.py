@@ -32,6 +32,8 @@ _SUM = 0.02
 """How far from 1 the sum of four rounded probabilities may be."""
 _LARGEST_INSPECTION = 10**9
 _NAMES = {"crystal": "Crystals", "precipitate": "Precipitate", "other": "Other", "clear": "Clear"}
+_SPECTRUM = "spectrum"
+"""Polo's column for an image's light."""
 _OURS = {
     "barcode": "barcode", "inspection": "inspection", "well": "well", "image": "image",
     "outcome": "person outcome", "score": "person group", "by": "person", "at": "person at",
@@ -122,6 +124,8 @@ def _recognise(config: Config, sheet: Sheet, row: Row) -> _Header:
                 example = f"[scores] columns = {{ {name} = {toml_text(once[0])} }}" if once else ""
                 doubt = f"the columns {' and '.join(repr(headings[i]) for i in found)} may both be {name}; "
                 doubt += f"name one in xtalgrid.toml: {example}" if once else "rename one of them in the file"
+    if "machine_score" in columns and _SPECTRUM in places:
+        columns[_SPECTRUM] = places[_SPECTRUM][0]
     return _Header(sheet, row.number, headings, columns, is_ours, doubt)
 
 
@@ -158,6 +162,7 @@ class _Reader:
 
     def __init__(self, config: Config, header: _Header, told: Told) -> None:
         self._config, self._header, self._told = config, header, told
+        self._programs = {name.casefold() for name in config.imager.programs}
         self._is_polo = "machine_score" in header.columns
         self.format = "our own export" if header.is_ours else "Polo's CSV" if self._is_polo else "table"
         if self.format == "table" and header.has_four:
@@ -175,7 +180,7 @@ class _Reader:
         """Read the lines below the header."""
         width = len(self._header.headings)
         for row in self._rows():
-            if why := too_many(row.cells, width):
+            if not self._header.sheet.name and (why := too_many(row.cells, width)):  # in Excel, notes may stand there
                 yield Line(row.number, problem=why)
                 continue
             try:
@@ -223,7 +228,8 @@ class _Reader:
     def _scores(self, cell: Callable[[str], Cell], text: Callable[[str], str]) -> Iterator[ForeignScore]:
         numbers = _four(text) if self._header.has_four else {}
         if self._is_polo:
-            yield from self._polo_scores(text, numbers)
+            if text(_SPECTRUM).casefold() in ("", "none", "visible"):
+                yield from self._polo_scores(text, numbers)
             return
         outcome, score = _said(text("outcome")), _said(text("score"))
         if self._header.is_ours and score:
@@ -239,7 +245,8 @@ class _Reader:
         at = self._at(cell)
         for who in [each.strip() for each in by.split(";")] if kind == "person" else [by]:
             if who:
-                yield ForeignScore(kind, who[:100], outcome or score, at, "scored", bool(outcome), numbers)
+                one = "program" if who.casefold() in self._programs else kind
+                yield ForeignScore(one, who[:100], outcome or score, at, "scored", bool(outcome), numbers)
 
     def _polo_scores(self, text: Callable[[str], str], numbers: Mapping[str, float]) -> Iterator[ForeignScore]:
         """Polo's people have no names, and its date is the image's."""
@@ -250,7 +257,7 @@ class _Reader:
             yield ForeignScore("program", polo.MODEL, machine, numbers=numbers)
 
     def _kind(self, by: str, kind: str, has_numbers: bool) -> Kind:
-        if by in self._config.imager.programs:
+        if by.casefold() in self._programs:
             return "program"
         if kind:
             known: dict[str, Kind] = {"person": "person", "people": "person", "human": "person", "user": "person"}
@@ -320,10 +327,12 @@ def _four(text: Callable[[str], str]) -> dict[str, float]:
 
 
 def _number(name: str, cell: str) -> float:
+    number, percent = cell.removesuffix("%").strip(), cell.endswith("%")
     try:
-        value = float(cell.replace(",", ".")) if cell.count(",") <= 1 else math.nan
+        value = float(number.replace(",", ".")) if number.count(",") <= 1 else math.nan
     except ValueError:
         value = math.nan
+    value = value / 100 if percent else value
     if not 0 <= value <= 1:
         raise ValueError(f"{name} is {cell!r}, not a probability from 0 to 1")
     return value

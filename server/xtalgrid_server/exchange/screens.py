@@ -28,8 +28,8 @@ def is_xml(file: Path) -> bool:
     return head.decode(text_encoding(head), "ignore").lstrip().startswith("<")
 
 
-def read_screen(file: Path, plate: PlateFormat | None) -> list[tuple[Well, str]]:
-    """Read the condition of each well.
+def read_screen(file: Path, plate: PlateFormat | None) -> tuple[list[tuple[Well, str]], PlateFormat | None]:
+    """Read the condition of each well, and return the plate's format too if it was inferred from their number.
 
     Parameters
     ----------
@@ -51,9 +51,16 @@ def read_screen(file: Path, plate: PlateFormat | None) -> list[tuple[Well, str]]
         raise ConfigError(f"{file}: not XML ({error}); export the screen again") from error
     try:
         if (design := _first(root, "reservoir_design")) is not None:
-            return list(_design(design))
+            return list(_design(design)), None
         if _tag(root) == "screen":
-            return list(_rmxml(root, plate))
+            conditions = list(_rmxml(root))
+            of_plate = plate or _usual(len(conditions))
+            if of_plate is None or len(conditions) > of_plate.rows * of_plate.columns:
+                raise ValueError(
+                    f"{len(conditions)} conditions fill no usual plate; set the plate's format in import.plates"
+                )
+            wells = [(of_plate.well(number, 0), text) for number, text in enumerate(conditions, start=1)]
+            return wells, of_plate if plate is None else None
     except ValueError as error:
         raise ConfigError(f"{file}: {error}") from error
     raise ConfigError(
@@ -64,7 +71,10 @@ def read_screen(file: Path, plate: PlateFormat | None) -> list[tuple[Well, str]]
 
 def ingredient(concentration: str, unit: str, name: str, ph: str = "") -> str:
     """Return an ingredient as people write it: ``0.1 M HEPES pH 7.5``."""
-    parts = concentration.strip(), _unit(unit), name.strip(), f"pH {ph.strip()}" if ph.strip() else ""
+    amount, of_what = concentration.strip(), _unit(unit)
+    if of_what.startswith("%"):  # as in 20 % of a column that is in percent already
+        amount = amount.removesuffix("%").rstrip()
+    parts = amount, of_what, name.strip(), f"pH {ph.strip()}" if ph.strip() else ""
     return " ".join(part for part in parts if part)
 
 
@@ -75,7 +85,11 @@ def _unit(unit: str) -> str:
     return f"% {match[1].lower()}" if match else plain
 
 
-def _rmxml(root: ElementTree.Element, plate: PlateFormat | None) -> Iterator[tuple[Well, str]]:
+def _usual(wells: int) -> PlateFormat | None:
+    return next((usual for usual in FORMATS if usual.rows * usual.columns == wells), None)
+
+
+def _rmxml(root: ElementTree.Element) -> Iterator[str]:
     stocks: dict[str, tuple[str, str]] = {}
     for each in _all(root, "ingredients", "ingredient"):
         name = _text(each, "name") or _text(each, "shortName")
@@ -84,9 +98,6 @@ def _rmxml(root: ElementTree.Element, plate: PlateFormat | None) -> Iterator[tup
     conditions = _all(root, "conditions", "condition")
     if not conditions:
         raise ValueError("a screen without conditions")
-    plate = plate or next((usual for usual in FORMATS if usual.rows * usual.columns == len(conditions)), None)
-    if plate is None or len(conditions) > plate.rows * plate.columns:
-        raise ValueError(f"{len(conditions)} conditions fill no usual plate; set the plate's format in import.plates")
     for number, condition in enumerate(conditions, start=1):
         texts = []
         for each in _all(condition, "conditionIngredient"):
@@ -95,7 +106,7 @@ def _rmxml(root: ElementTree.Element, plate: PlateFormat | None) -> Iterator[tup
                 raise ValueError(f"condition {number}: no stock {stock_id!r} among the ingredients")
             name, unit = stocks[stock_id]
             texts.append(ingredient(_text(each, "concentration"), unit, name, _text(each, "pH")))
-        yield plate.well(number, 0), ", ".join(texts)
+        yield ", ".join(texts)
 
 
 def _design(design: ElementTree.Element) -> Iterator[tuple[Well, str]]:

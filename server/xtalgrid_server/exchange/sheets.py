@@ -33,7 +33,17 @@ _MOST_PARTS = 1000
 _MOST_ROWS = 1_048_576
 _MOST_FORMULAS = 100_000
 """Formulas without values that are kept in memory."""
+_EXACT = 1e15
+"""Whole numbers below have all their digits in Excel."""
+_LITERAL = re.compile(r'"[^"]*"|\\.|_.')
+"""What stands for itself in the format of a number, or for a blank."""
 _OLD_EXCEL = bytes.fromhex("d0cf11e0a1b11ae1")
+_OTHER_TABLES = {
+    "xl/workbook.bin": "a binary Excel workbook (.xlsb)",
+    "content.xml": "an OpenDocument table, as LibreOffice writes it",
+    "Index/Document.iwa": "a table of Numbers",
+}
+"""Programs' tables that are zip files too, by a part that each has."""
 _SEPARATORS = ";\t,"
 
 
@@ -151,7 +161,11 @@ def _excel_sheets(file: Path) -> list[str]:
     try:
         with zipfile.ZipFile(file) as archive:
             parts = archive.infolist()
-            if "xl/workbook.xml" not in archive.namelist():
+            names = set(archive.namelist())
+            if "xl/workbook.xml" not in names:
+                other = next((program for part, program in _OTHER_TABLES.items() if part in names), "")
+                if other:
+                    raise ConfigError(f"{file}: {other}; save it as .xlsx, or as CSV UTF-8")
                 raise ConfigError(f"{file}: a zip file, but no Excel workbook; unpack it, and give a table")
             if len(parts) > _MOST_PARTS or any(part.file_size > _largest(part.filename) for part in parts):
                 raise ConfigError(f"{file}: an Excel file that unpacks to too much; save the table alone as CSV UTF-8")
@@ -212,7 +226,7 @@ def _excel_rows(file: Path, name: str) -> Iterator[tuple[int, list[Cell]]]:
         sheet.reset_dimensions()  # what the file says of its size may be wrong
         scan = _Scan(file, sheet._worksheet_path)
         merged, without_value = scan.merged, scan.without_value
-        rows = enumerate(sheet.iter_rows(values_only=True), start=1)
+        rows = enumerate(sheet.iter_rows(), start=1)
         header_seen = False
         while True:
             try:
@@ -223,7 +237,7 @@ def _excel_rows(file: Path, name: str) -> Iterator[tuple[int, list[Cell]]]:
                 raise _damaged(file, error) from error
             if number > _MOST_ROWS:
                 raise ConfigError(f"{file}: more than {_MOST_ROWS} rows; divide it into several files")
-            cells = [_cell(value) for value in values]
+            cells = [_cell(each) for each in values]
             if without_value:
                 why = NoValue(
                     f"{file}, sheet {name}, row {number}: a formula without its value, as programs other than Excel "
@@ -294,16 +308,23 @@ class _Scan:
             self.merged[int(first) + (last != first)] = cells
 
 
-def _cell(value: object) -> Cell:
-    """Return a cell as text: whole numbers without decimals, as they were typed; dates as they are."""
+def _cell(read: Any) -> Cell:
+    """Return a cell as text: numbers as Excel shows them all, ``20 %`` if its format says so; dates as they are.
+
+    Excel makes the number 0.2 of a typed 20 %, and has 15 digits: 0.1 + 0.2 is 0.3 there.
+    """
+    value = read.value
     if isinstance(value, datetime):
         return value
     if isinstance(value, date):
         return datetime.combine(value, time())
     if value is None:
         return ""
-    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
-        value = int(value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        if "%" in _LITERAL.sub("", read.number_format):
+            return f"{value * 100:.15g} %"
+        if isinstance(value, float) and abs(value) < _EXACT:
+            return f"{value:.15g}"
     return str(value).strip()
 
 

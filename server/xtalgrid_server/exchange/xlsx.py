@@ -30,6 +30,10 @@ from ..reports.tables import COLUMNS, row
 _MOST_ROWS = 1_048_576
 _MOST_MAPS, _LARGEST_WELL = 200, 99
 _LONGEST_TEXT, _LONGEST_TITLE = 32_767, 31
+_ROUNDED = 10**15
+"""Excel has 15 digits of a number; some databases' ids have more."""
+_FIRST_YEAR = 1900
+"""Excel has no dates before it, and shows nothing of such a number."""
 _FONT, _POINTS = "Calibri", 11
 _WIDTH, _MARGIN, _DROP = 12, 4, 9
 _WIDTHS = {"image": 40, "sha256": 14, "condition": 40, "people": 30} | dict.fromkeys(
@@ -54,8 +58,9 @@ class _Sheet:
         self.rows = 0
 
     def add(self, values: Iterable[Any]) -> None:
-        """Add a row of texts, numbers, dates, None, and cells."""
-        self.sheet.append([self.text(value) if isinstance(value, str) else value for value in values])
+        """Add a row of texts, numbers, dates, None, and cells; numbers that Excel would round are texts."""
+        cells = [str(value) if isinstance(value, int) and abs(value) >= _ROUNDED else value for value in values]
+        self.sheet.append([self.text(value) if isinstance(value, str) else value for value in cells])
         self.rows += 1
 
     def text(self, value: str, colour: str = "", bold: bool = False) -> Any:
@@ -111,7 +116,9 @@ class XlsxWriter:
             self._table = self._new_table()
         values = row(self._config, inspection, entry)
         for name in _DATES:
-            values[name] = values[name] and datetime.fromisoformat(values[name])
+            date = datetime.fromisoformat(values[name]) if values[name] else None
+            if date is None or date.year >= _FIRST_YEAR:
+                values[name] = date
         self._table.add(list(values.values()))
 
     def _new_table(self) -> _Sheet:

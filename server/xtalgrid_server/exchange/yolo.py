@@ -154,7 +154,7 @@ def _class_names(text: str) -> list[str]:
     lines = [line.split(" #")[0].rstrip() for line in text.splitlines()]
     start = next((n for n, line in enumerate(lines) if line.startswith("names:")), None)
     if start is None:
-        return [marks.text(line) for line in lines[:_MOST_NAMES] if line and not line.startswith("#")]
+        return [marks.text(line) for line in lines[:_MOST_NAMES] if not line.startswith("#")]  # empty ones count too
     rest = lines[start].removeprefix("names:").strip()
     if rest:
         after = " ".join([rest, *lines[start + 1 :]])

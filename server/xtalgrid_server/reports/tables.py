@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from xtalgrid_core import wire
@@ -11,6 +12,7 @@ from xtalgrid_scoring.table import SECOND_OPINION_COLUMNS
 
 from ..config import Config
 from ..domain.drop_state import PersonScore
+from ..domain.images import FIRST_DATE
 from .entries import DropInspection, Entry
 
 COLUMNS = (
@@ -51,16 +53,21 @@ def row(config: Config, inspection: DropInspection, entry: Entry) -> dict[str, A
         "new_since": image.since.isoformat(sep=" ") if image.since else None,
         "uv": image.uv,
         "classifier": image.classifier or None,
-        "scored_at": f"{image.at:%Y-%m-%dT%H:%M:%SZ}" if image.at else None,
+        "scored_at": _utc(image.at) if image.at else None,
         "person_score": person.code if person else None,
         "person_outcome": str(by_person) if by_person else None,
         "person_group": str(person.group) if person and person.group else None,
         "person": person.who if person else None,
-        "person_at": f"{person.at:%Y-%m-%dT%H:%M:%SZ}" if person else None,
+        "person_at": _utc(person.at) if person else None,
         "person_where": where_given(person) if person else None,
         "held_to_be": inspection.state.name,
         "people": "; ".join(f"{score.who}: {score.name}" for score in people) or None,
     }
+
+
+def _utc(at: datetime) -> str | None:
+    """Format a time with four digits of its year; None of a score without a date, which is dated `FIRST_DATE`."""
+    return None if at.year == FIRST_DATE.year else f"{at.isoformat(timespec='seconds')}Z"
 
 
 def where_given(score: PersonScore) -> str:
@@ -96,7 +103,7 @@ def full_row(config: Config, inspection: DropInspection, entry: Entry) -> dict[s
                 "outcome": score.outcome and str(score.outcome),
                 "group": score.group and str(score.group),
                 "person": score.who,
-                "at": f"{score.at:%Y-%m-%dT%H:%M:%SZ}",
+                "at": _utc(score.at),
             }
             for score in entry.person_scores
         ],

@@ -218,6 +218,7 @@ def box(*bbox: float, **more: object) -> dict[str, object]:
         (box(1, 2, 3, float("nan")), "JSON is malformed"),
         (box("1", 2, 3, 4), "is not a number"),
         (box(500, 2, 3, 4), "it lies outside the image"),
+        (box(1, 2, 3, 4, attributes={"rotation": "45"}), "'45' is not a number"),
         (box(1, 2, 3, 4, image_id=9), "image 9: there is none"),
         (box(1, 2, 3, 4, category_id="x"), "category x: there is none"),
         (box(1, 2, 3, 4, category_id=2), "unknown word 'blob'; add it to scores.names"),
@@ -238,6 +239,20 @@ def test_each_annotation_is_refused_by_number_with_the_reason(bring, marks, tmp_
         assert done.first_refused[0].line == 2
         assert reason in done.first_refused[0].reason
         assert reason[:9] in (tmp_path / "refused.csv").read_text()
+
+
+@pytest.mark.usefixtures("plate")
+@pytest.mark.parametrize(
+    ("angle", "upright"),
+    [(0.0, (80, 95, 40, 10)), (90.0, (95, 80, 10, 40)), (315.0, (82.32, 82.32, 35.36, 35.36)), (180, (80, 95, 40, 10))],
+)
+def test_a_box_that_cvat_turned_is_the_upright_box_around_it(bring, marks, tmp_path, angle, upright):
+    """CVAT writes the box as it was before, and `rotation` about its centre, here (100, 100), among its attributes."""
+    turned = box(80, 95, 40, 10, attributes={"occluded": False, "rotation": angle})
+    (tmp_path / "a.json").write_text(coco(turned))
+    assert bring(tmp_path / "a.json", by="ann").new == 1
+    (mark,) = marks()["A1a"]
+    assert (mark.left, mark.top, mark.width, mark.height) == pytest.approx(upright, abs=0.01)
 
 
 @pytest.mark.usefixtures("plate")
@@ -342,6 +357,25 @@ def test_label_studio_s_other_forms(bring, marks, tmp_path):
     ]
     mark, _ = marks()["A1a"]  # 32×24 pixels, turned by 90° about its top left corner at (160, 120)
     assert (mark.left, mark.top, mark.width, mark.height) == pytest.approx((136, 120, 24, 32))
+
+
+def test_a_date_before_an_image_s_name_is_no_upload_s(tmp_path):
+    """`20240108-A1.jpg` was taken for an `A1.jpg` of whatever plate."""
+    value = {"x": 50, "y": 50, "width": 10, "height": 10, "rectanglelabels": ["crystal"]}
+    result = [{"type": "rectanglelabels", "value": value, "original_width": 320, "original_height": 240}]
+    paths = ("/data/local-files/?d=week/20240108-A1.jpg", "/data/upload/3/20240108-A1.jpg", "upload/3/0123abcd-A1.jpg")
+    tasks = [{"data": {"image": path}, "annotations": [{"completed_by": 3, "result": result}]} for path in paths]
+    (tmp_path / "a.json").write_text(json.dumps(tasks))
+    places = [each.mark.place.image for each in open_annotations(tmp_path / "a.json").read()]
+    assert places == ["week/20240108-A1.jpg", "data/upload/3/A1.jpg", "upload/3/A1.jpg"]
+
+
+def test_a_class_without_a_name_does_not_shift_the_others(tmp_path):
+    (tmp_path / "classes.txt").write_text("drop\n\nany crystal\n\n")
+    (tmp_path / "A1.txt").write_text("2 0.5 0.5 0.1 0.2\n1 0.5 0.5 0.1 0.2\n")
+    first, second = open_annotations(tmp_path).read()
+    assert first.mark.label == "any crystal"
+    assert second.problem.startswith("class 1 has no name")
 
 
 @pytest.mark.usefixtures("plate")

@@ -92,6 +92,23 @@ def test_a_zip_that_is_no_workbook(bring):
         bring(stream.getvalue(), "scores.xlsx")
 
 
+@pytest.mark.parametrize(
+    ("parts", "reason"),
+    [
+        (("mimetype", "content.xml", "META-INF/manifest.xml"), "an OpenDocument table, as LibreOffice writes it; save"),
+        (("[Content_Types].xml", "xl/workbook.bin"), r"a binary Excel workbook \(.xlsb\); save it as .xlsx"),
+        (("Index/Document.iwa", "preview.jpg"), "a table of Numbers; save it as .xlsx, or as CSV UTF-8"),
+    ],
+)
+def test_tables_of_other_programs_are_named(bring, parts, reason):
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for part in parts:
+            archive.writestr(part, "x")
+    with pytest.raises(ConfigError, match=reason):
+        bring(stream.getvalue(), "scores.xlsx")
+
+
 @pytest.mark.usefixtures("plate")
 def test_merged_cells_below_the_header_are_refused(bring, tmp_path):
     book = openpyxl.Workbook()

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import time
 import tomllib
 from datetime import datetime
 
@@ -22,7 +23,7 @@ from xtalgrid_core.outcomes import Group, Outcome
 from xtalgrid_server.cli.main import main
 from xtalgrid_server.config import from_string
 from xtalgrid_server.domain.images import ImageRow
-from xtalgrid_server.domain.wells import Well
+from xtalgrid_server.domain.wells import Well, parse_well
 from xtalgrid_server.exchange.export import export
 from xtalgrid_server.exchange.foreign import Told
 from xtalgrid_server.exchange.import_scores import import_lines, import_scores
@@ -94,6 +95,8 @@ def test_the_viewer_shows_the_person_s_own_word_and_where_it_is_from(system, bri
         ("image,class,crystal,other,precipitate,clear\n{image},Crystals,0.926,0.026,0.026,0.022\n", {}),
         ("image,score,by\n{image},Crystals,ARTscore\n", {}),
         ("image,score,by\n{image},Crystals,CrystalScore\n", {}),
+        ("image,score,by\n{image},Crystals,ARTSCORE\n", {}),  # as a rule of some score tables writes it
+        ("image,score\n{image},Crystals\n", {"by": "crystalscore"}),
         ("image,score,by,kind\n{image},Crystals,Cinder,program\n", {}),
         ("image,score\n{image},Crystals\n", {"by": "MARCO 2018", "kind": "program"}),
     ],
@@ -136,6 +139,103 @@ def test_a_line_is_refused_by_its_number_and_the_others_count(bring, held, line,
     assert held() == {"A1a": "any clear"}
 
 
+@pytest.mark.usefixtures("plate")
+@pytest.mark.parametrize(
+    ("at", "read"),
+    [
+        ("22.11.2012 14:05", datetime(2012, 11, 22, 13, 5)),  # Berlin's winter is an hour ahead of UTC
+        ("22.11.2012 9:05", datetime(2012, 11, 22, 8, 5)),
+        ("22.11.2012 02:05:30 PM", datetime(2012, 11, 22, 13, 5, 30)),
+        ("2012-11-22 2:05 p.m.", datetime(2012, 11, 22, 13, 5)),
+        ("2012-11-22 12:05 AM", datetime(2012, 11, 21, 23, 5)),
+        ("2012-11-22 14:05 UTC", datetime(2012, 11, 22, 14, 5)),
+        ("2012-11-22 14:05:30 -0500", datetime(2012, 11, 22, 19, 5, 30)),
+        ("Thu, 22 Nov 2012 14:05:30 GMT", datetime(2012, 11, 22, 14, 5, 30)),
+        ("1-Jul-2013 9:05", datetime(2013, 7, 1, 7, 5)),
+        ("2012-11-22 14:05 EST", None),
+        ("2012-11-22 25:05", None),
+        ("2012-11-22 14:05 PM", None),
+        ("2012-11-22 or 2012-11-23 9:00", None),
+    ],
+)
+def test_no_part_of_a_time_is_passed_over(system, bring, at, read):
+    done = bring(f'{TABLE.splitlines()[0]}\nCI022987,3,A1a,clear,ann,"{at}"\n')
+    times = [one.at for scores in system.ledger.imported_scores.of_plates([PLATE]).values() for one in scores]
+    assert times == ([read] if read else [])
+    assert [one.reason for one in done.first_refused] == ([] if read else [f"{at!r} is not a date such as 2024-01-31"])
+
+
+@pytest.mark.usefixtures("plate")
+def test_blanks_without_end_are_no_date(bring):
+    started = time.process_time()
+    done = bring(f"{TABLE.splitlines()[0]}\nCI022987,3,A1a,clear,ann,2012-11-22{' ' * 100_000}x\n")
+    assert done.first_refused[0].reason.endswith("… is not a date such as 2024-01-31")
+    assert time.process_time() - started < 5
+
+
+@pytest.mark.usefixtures("plate")
+def test_the_afternoon_is_after_the_morning(bring, held):
+    lines = "CI022987,3,A1a,clear,ann,22.11.2012 01:30 PM\nCI022987,3,A1a,Crystals,ann,22.11.2012 11:00 AM\n"
+    assert bring(f"{TABLE.splitlines()[0]}\n{lines}").new == 2
+    assert held() == {"A1a": "any clear"}
+
+
+@pytest.mark.usefixtures("plate")
+def test_a_note_beside_a_table_in_excel_costs_no_line(bring, held, tmp_path):
+    book = openpyxl.Workbook()
+    book.active.append(("image", "score", "by"))
+    book.active.append((rigaku_name(1), "Crystals", "ann", None, "look again"))
+    book.save(tmp_path / "scores.xlsx")
+    assert bring(tmp_path / "scores.xlsx").new == 1
+    assert held() == {"A1a": "any crystal"}
+
+
+@pytest.mark.usefixtures("plate")
+def test_probabilities_in_percent(system, bring, tmp_path):
+    head = ("image", "class", "crystal", "precipitate", "other", "clear")
+    book = openpyxl.Workbook()
+    book.active.append(head)
+    book.active.append((rigaku_name(1), "Crystals", 0.85, 0.07, 0.02, 0.06))
+    for cell in book.active[2]:
+        cell.number_format = "0%"  # as Excel formats a cell in which somebody types 85%
+    book.save(tmp_path / "marco.xlsx")
+    assert bring(tmp_path / "marco.xlsx").new == 1
+    line = f'{rigaku_name(2)};Crystals;85%;"7,0 %";2%;6%'
+    assert bring(f"{';'.join(head)}\n{line}\n", "marco.csv").new == 1
+    numbers = [one.numbers for scores in system.ledger.imported_scores.of_plates([PLATE]).values() for one in scores]
+    assert len(numbers) == 2
+    for one in numbers:
+        assert one == pytest.approx({"Crystals": 0.85, "Precipitate": 0.07, "Other": 0.02, "Clear": 0.06})
+
+
+@pytest.mark.parametrize(("last", "well"), [("D6", None), ("H6", None), ("H12", "B1a"), ("P24", "A13a")])
+def test_a_part_of_a_plate_is_not_taken_for_a_smaller_plate(system, bring, last, well):
+    corner = parse_well(f"{last}a")
+    wells = {Well(1, 1, 1), Well(2, 1, 1), Well(3, 1, 1), Well(1, 13, 1), corner}
+    rows = [
+        ImageRow(number, "HALF", 1, INSPECTED, each, f"HALF_{each}.jpg")
+        for number, each in enumerate((each for each in sorted(wells) if each.col <= corner.col), start=1)
+    ]
+    with system.ledger._db.writing() as connection:
+        enter_images(connection, system.ledger._db.source, rows)
+    done = bring("barcode,well_number,score,by\nHALF,13,clear,ann\n")
+    found = [str(image.well) for image, _ in system.ledger.person_scores.imported(["HALF"])]
+    assert found == ([well] if well else [])
+    assert done.refused == (well is None)
+    if well is None:  # 13 is B1 on a plate of 96 wells, whose first rows or columns these may be
+        assert "where is well number 13? Give the plate's format in import.plates" in done.first_refused[0].reason
+
+
+@pytest.mark.usefixtures("plate")
+def test_two_words_at_the_same_time_are_not_both_her_newest(bring, held):
+    lines = [f"CI022987,3,A1a,{word},ann,2012-11-22" for word in ("clear", "Crystals", "clear")]
+    done = bring("\n".join([TABLE.splitlines()[0], *lines, "CI022987,3,A2a,clear,ann,2012-11-22", ""]))
+    assert (done.new, done.known, done.refused) == (2, 1, 1)
+    assert done.first_refused[0].line == 3
+    assert done.first_refused[0].reason == "ann said otherwise in an earlier line, with the same time; remove one"
+    assert held() == {"A1a": "any clear", "A2a": "any clear"}
+
+
 @pytest.mark.parametrize(
     ("place", "found"),
     [
@@ -157,6 +257,10 @@ def test_a_line_is_refused_by_its_number_and_the_others_count(bring, held, line,
         ("path,barcode\n/mnt/{first},OTHER", "is of plate CI022987, not OTHER"),
         ("image\nA1.jpg", "several images are named A1.jpg (CI022987 inspection 4 C1a, P2 inspection 1 A1a)"),
         ("image\nP2/A1.jpg", ["A1a of P2"]),
+        ("image\nZ:\\runs\\P2_2024\\A2.jpg", ["A2a of P2"]),
+        ("image\nA2.jpg", ["A2a of P2"]),
+        ("image\nP22/A2.jpg", "A2.jpg is of plate P2, which no folder of this path names; import this one's folder"),
+        ("image,barcode\nP22/A2.jpg,P2", ["A2a of P2"]),
         ("image,barcode\nA1.jpg,P2", ["A1a of P2"]),
         ("image\nmissing.jpg", "no image named missing.jpg in the ledger"),
         ("image,barcode,inspection,well\nmoved.jpg,CI022987,3,A1a", ["A1a"]),
@@ -168,7 +272,11 @@ def test_the_drop_that_a_line_means_or_why_there_is_none(system, score, bring, p
     for number, hour in ((4, 14), (5, 16)):
         score({(1, 1): Outcome.CLEAR}, inspection=number, inspected=day.replace(hour=hour))
     places = (Well(2, 1, 1), 3, PLATE, "b1.jpg"), (Well(2, 1, 2), 3, PLATE, "b2.jpg")
-    places += (Well(3, 1, 1), 4, PLATE, "A1.jpg"), (Well(1, 1, 1), 1, "P2", "A1.jpg")
+    places += (
+        (Well(3, 1, 1), 4, PLATE, "A1.jpg"),
+        (Well(1, 1, 1), 1, "P2", "A1.jpg"),
+        (Well(1, 2, 1), 1, "P2", "A2.jpg"),
+    )
     rows = [ImageRow(0, plate, number, INSPECTED, well, name) for well, number, plate, name in places]
     _enter(system, system.imager.register(rows))
     header, line = place.format(first=rigaku_name(1)).splitlines()

@@ -180,6 +180,16 @@ def test_other_light_and_control_characters(bring):
     assert (done.without_score, done.unknown_words) == (1, {"Cl ear": 1})
 
 
+@pytest.mark.usefixtures("plate")
+def test_other_light_in_polos_csv(bring, held):
+    columns = "plate_id,well_number,human_class,machine_class,date,spectrum,Crystals,Clear,Precipitate,Other"
+    line = "{},1,{},Clear,2012-11-21 14:00:00,{},0.1,0.7,0.1,0.1"
+    rows = [line.format(PLATE, *said) for said in (("Clear", "UV-TPEF"), ("Clear", "SHG"), ("Crystals", "Visible"))]
+    done = bring("\n".join([columns, *rows, ""]))
+    assert (done.format, done.lines, done.new, done.without_score, done.refused) == ("Polo's CSV", 3, 1, 2, 0)
+    assert held() == {"A1a": "any crystal"}
+
+
 def test_what_people_said_here_does_not_come_back_as_polos(score, bring, held, system, tmp_path):
     score({(1, 1): Outcome.CLEAR}, combined=True)
     (image,) = system.ledger.images.of_plate(PLATE)

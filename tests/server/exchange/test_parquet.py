@@ -6,8 +6,10 @@ import json
 import sys
 from datetime import UTC, datetime
 
+import openpyxl
 import pytest
 
+from tests.server.conftest import INSPECTED
 from tests.server.exchange.conftest import PLATE
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.outcomes import Outcome
@@ -62,3 +64,32 @@ def test_rows_are_those_of_the_json_lines_with_types(system, score, tmp_path):
             (box["box"], box["outcome"]) for box in line["boxes"]
         ]
     assert rows[0]["person"] == "ann"
+
+
+@pytest.mark.parametrize(
+    ("date", "at"),
+    [("", None), ("0024-11-21 14:00:00", "0024-11-21T13:06:32Z"), ("2012-11-21 14:00:00", "2012-11-21T13:00:00Z")],
+)
+def test_a_persons_score_without_a_date_or_of_the_year_24_is_written(system, score, person, tmp_path, date, at):
+    """The year 24 is what Oracle makes of two digits; local time of Berlin was 53:28 minutes ahead before 1893."""
+    (row,) = score({(1, 1): Outcome.HARVESTABLE})
+    person(row.inspect_id, "13", INSPECTED)
+    with system.imager._engine.begin() as connection:
+        connection.exec_driver_sql("update i_scores set scoredate = ?", (date,))
+    system.sync()
+    for kind in ("jsonl", "xlsx"):
+        assert export(system.config, system.ledger, kind, tmp_path / kind, Filter()).images == 1
+    (line,) = (tmp_path / "jsonl").read_text().splitlines()
+    read = json.loads(line)
+    assert (read["person"], read["person_at"], [one["at"] for one in read["people"]]) == ("jdoe", at, [at])
+    pq = pytest.importorskip("pyarrow.parquet", reason="Parquet needs the extra [parquet]")
+    export(system.config, system.ledger, "parquet", tmp_path / "parquet", Filter())
+    (one,) = pq.ParquetFile(tmp_path / "parquet").read().to_pylist()
+    assert one["person_at"] == (datetime.fromisoformat(at) if at else None)
+
+
+def test_an_inspection_before_excels_first_date_is_a_text(system, score, tmp_path):
+    score({(1, 1): Outcome.CLEAR}, inspected=datetime(1, 1, 1))
+    export(system.config, system.ledger, "xlsx", tmp_path / "scores.xlsx", Filter())
+    _, first = openpyxl.load_workbook(tmp_path / "scores.xlsx")["Scores"].iter_rows(values_only=True)
+    assert first[COLUMNS.index("inspected")] == "0001-01-01 00:00:00"

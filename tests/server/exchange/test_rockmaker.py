@@ -82,20 +82,55 @@ def test_a_drop_that_was_scored_anew_is_found_though_its_folder_is_another(syste
 
 
 @pytest.mark.usefixtures("entered")
+def test_a_report_without_a_date_of_dispensing_in_a_folder_of_exports(system, export, bring):
+    """The program writes an empty first line for a plate without that date."""
+    report = export / "DEMO000001" / "report.csv"
+    report.write_text(REPORT.replace("01/02/24 09:00:00", ""))
+    (export.parent / "exports").mkdir()
+    export.rename(export.parent / "exports" / "2024")
+    done = bring(export.parent / "exports")
+    assert (done.lines, done.new, done.refused) == (5, 5, 0)
+    times = {well: at for (well, _), (_, _, at) in said(system).items()}
+    assert (times["A1a"], times["B12a"]) == (datetime(2024, 1, 8, 9, 15), datetime(2024, 1, 8, 9, 15, 30))
+
+
+def test_drops_of_one_well_with_different_scores_are_refused(system, export, bring):
+    # RM_Image_export skips a well's second drop only if its file would have the same name, and so the same score
+    folder = export / "DEMO000001"
+    draw_well(folder / "Clear" / "DEMO000001_A1_Default_1_17409.jpg", shade=80)
+    draw_well(folder / "Clear" / "DEMO000001_A1_Default_1_17500.jpg", shade=90)  # another session tells nothing of it
+    with (folder / "report.csv").open("a") as stream:
+        stream.write(
+            '"D:\\export\\DEMO000001\\Clear\\DEMO000001_A1_Default_1_17409.jpg","Clear",Drop,01/08/24 10:15:01\n'
+        )
+    rows = system.import_folder(export, recursive=True, names="rockmaker-export").entered
+    with system.ledger._db.writing() as connection:
+        enter_images(connection, system.ledger._db.source, rows)
+    done = bring(export)
+    assert (done.lines, done.new, done.refused) == (7, 5, 2)
+    assert {one.line for one in done.first_refused} == {2, 6}
+    assert all("its well has images scored Clear and Crystal" in one.reason for one in done.first_refused)
+    assert said(system)["A1a", 17500][0] == Group.CLEAR
+    assert ("A1a", 17409) not in said(system)
+
+
+@pytest.mark.usefixtures("entered")
 def test_lines_that_are_refused_name_report_and_line(system, export, bring):
-    with (export / "DEMO000001" / "report.csv").open("a") as stream:
+    (export / "DEMO000001" / "Skin").rename(export / "DEMO000001" / "Odd")
+    report = export / "DEMO000001" / "report.csv"
+    report.write_text(report.read_text().replace("Skin", "Odd"))
+    with report.open("a") as stream:
         stream.write('"D:\\x.jpg","Clear",1,01/08/24 10:15:00\n')
-        stream.write('"D:/DEMO000001/Odd/DEMO000001_A1_Default_9_17409.jpg","Odd",1,01/08/24 10:15:00\n')
         stream.write('"D:/DEMO000001/Clear/DEMO000001_A1_Default_9_17409.jpg","Clear",1,31/08/24 10:15:00\n')
         stream.write("only,three,cells\n")
     done = bring(export)
     assert done.unknown_words == {"Odd": 1}
     reasons = {one.line: (one.file, one.reason) for one in done.first_refused}
-    assert sorted(reasons) == [6, 7, 8, 9]
+    assert sorted(reasons) == [5, 6, 7, 8]
     assert all(file == "DEMO000001/report.csv" for file, _ in reasons.values())
     assert "is none of Rock Maker's export" in reasons[6][1]
-    assert "month must be in 1..12" in reasons[8][1]
-    assert "3 cells, not 4" in reasons[9][1]
+    assert "month must be in 1..12" in reasons[7][1]
+    assert "3 cells, not 4" in reasons[8][1]
 
 
 def test_another_folder(bring, tmp_path):

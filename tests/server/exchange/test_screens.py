@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from tests.server.exchange.conftest import PLATE
 from xtalgrid_core.errors import ConfigError
+from xtalgrid_core.outcomes import Outcome
 from xtalgrid_server.config import from_string
 from xtalgrid_server.domain.wells import Well
-from xtalgrid_server.exchange.layouts import read_layout
+from xtalgrid_server.exchange.layouts import read_layout, unread
 from xtalgrid_server.exchange.parts import condition_of, find_parts
 
 # In the form of the schema in github.com/chrishmorris/PiMS: children in any order, the unit is the stock's.
@@ -74,6 +75,23 @@ def test_the_configured_format_tells_where_the_conditions_are(layout, condition)
     assert condition(2, 1).endswith("4 % w/v PEG 3350")
 
 
+def test_half_a_plate_s_conditions_are_not_those_of_a_smaller_plate(layout, condition, system, score):
+    note = (
+        "the conditions are those of 48 wells, 8 rows × 6 columns, along the rows; if that is wrong, set import.plates"
+    )
+    assert list(unread(layout(screen(48), barcode="NEW"))) == [note, "no images of plate NEW yet"]
+    score({(12, 1): Outcome.CLEAR})
+    with pytest.raises(
+        ConfigError, match=f"48 conditions are a plate of 48 wells.*but {PLATE} has images of well A12a"
+    ):
+        layout(screen(48))
+    assert condition(1, 7) == ""
+    done = layout(screen(48), toml=f"[import.plates]\n{PLATE} = {{ rows = 8, columns = 12 }}\n")
+    assert list(unread(done)) == []
+    assert condition(1, 7).endswith("7 % w/v PEG 3350")
+    assert condition(2, 1).endswith("13 % w/v PEG 3350")
+
+
 def test_crystaltraks_design(layout, condition):
     assert layout(DESIGN).rows == 2
     assert condition(1, 1) == "0.1 M Tris pH 8.5, 20 % w/v PEG 3350"
@@ -91,6 +109,7 @@ def test_crystaltraks_design(layout, condition):
         ('<!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]><screen>&a;</screen>', "declares a document type"),
         (DESIGN.replace('label="A1"', 'label="A999"'), "'A999' is on no plate"),
         (DESIGN.replace('label="A1"', 'label="?"'), "'\\?' is not a well"),
+        (DESIGN.replace('label="H12"', 'label="A01"'), "the well A1 is in it twice"),
         (DESIGN.replace("Tris", "T" * 1001), "more than 1000 characters"),
     ],
 )

@@ -9,13 +9,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.server.conftest import rigaku_name
+from tests.server.conftest import INSPECTED, rigaku_name
 from tests.server.exchange.conftest import PLATE
-from xtalgrid_core.outcomes import STYLES, Outcome
+from xtalgrid_core.outcomes import STYLES, Group, Outcome
+from xtalgrid_server.domain.images import ImageRow
 from xtalgrid_server.domain.wells import Well
 from xtalgrid_server.exchange.export import export
 from xtalgrid_server.exchange.xlsx import XlsxWriter
 from xtalgrid_server.ledger.contents import Contents
+from xtalgrid_server.ledger.entering import enter_images
+from xtalgrid_server.ledger.imported_scores import ImportedScore
 from xtalgrid_server.reports.entries import Filter
 from xtalgrid_server.reports.tables import COLUMNS
 
@@ -43,6 +46,21 @@ def test_the_table_has_the_columns_of_the_csv_and_real_dates(system, book):
     assert cells["=1+1"].data_type == "s"
     assert cells["=1+1"].quotePrefix
     assert not any(cell.data_type == "f" for sheet in book() for row in sheet.iter_rows() for cell in row)
+
+
+@pytest.mark.parametrize("inspect_id", [2**53 + 1, -(10**17) - 1, 123456789012345])
+def test_ids_of_more_digits_than_excel_has_are_text(system, book, inspect_id):
+    row = ImageRow(inspect_id, PLATE, 3, INSPECTED, Well(1, 1, 1), rigaku_name(1))
+    with system.ledger._db.writing() as connection:
+        enter_images(connection, system.ledger._db.source, [row])
+    (image,) = system.ledger.images.of_plate(PLATE)
+    system.ledger.imported_scores.add(
+        [ImportedScore(image.image_id, "person", "ann", INSPECTED, "scored", "clear", Group.CLEAR)]
+    )
+    _, first = book()["Scores"].iter_rows()
+    cell = first[COLUMNS.index("inspect_id")]
+    assert str(cell.value) == str(inspect_id)
+    assert cell.data_type == ("n" if len(str(inspect_id)) == 15 else "s")
 
 
 @pytest.mark.usefixtures("plate")

@@ -105,6 +105,23 @@ def test_only_another_word_is_another_score(lab, system, images, bring, say):
     assert state.name == "any clear"
 
 
+def test_what_is_said_of_a_uv_image_is_no_score_of_the_visible_one(lab, system, score, bring, say):
+    score({(1, 1): Outcome.CLEAR})
+    plate = lab.plate("CI022987")
+    uv = lab.image(plate, lab.inspection(plate, INSPECTED + timedelta(minutes=30), kind=2), "1", "/elsewhere/uv.jpg")
+    visible = lab.image(plate, lab.inspection(plate, INSPECTED), "1", "/elsewhere/1.jpg")
+    say(uv, "Clear")  # nothing fluoresces: the crystals are salt
+    say(visible, "3D Crystals")
+    done = bring()
+    assert (done.lines, done.new, done.refused) == (2, 1, 1)
+    assert (done.first_refused[0].line, "it is a UV image" in done.first_refused[0].reason) == (uv, True)
+    assert said(system) == {"A1a": (Group.CRYSTAL, "3D Crystals", "ISPyB", NOON)}
+    for image in (uv, visible):
+        lab.put(image, {"crystal": 0.1, "precipitant": 0.6, "other": 0.2, "clear": 0.1}, "MARCO")
+    done = bring("MARCO")
+    assert (done.lines, done.new, done.refused) == (2, 1, 1)
+
+
 def test_an_unknown_word_is_refused_with_the_key(lab, system, images, bring, say):
     say(images[0], "Clear")
     own = lab.add(t.scores, name="Jelly")

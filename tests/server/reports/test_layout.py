@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import openpyxl
 import pytest
 
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_server.domain.wells import Well, parse_well
-from xtalgrid_server.exchange.layouts import read_layout
+from xtalgrid_server.exchange.layouts import read_layout, unread
 from xtalgrid_server.ledger.contents import Contents
 
 
@@ -52,13 +53,78 @@ def test_wells_drops_and_once_more_is_no_harm(system, layout, score, xtalgrid, t
 
 
 def test_rows_and_columns_several_plates_semicolons_and_a_byte_order_mark(system, layout):
-    text = "Barcode;Row;Column;Subwell;Project\r\nCI1;A;1;;x\r\nCI1;8;12;c;y\r\nCI2;h;3;2;z\r\n;;;;\r\n"
+    text = "Barcode;Row;Column;Subwell;Project\r\nCI1;A;1;;x\r\nCI1;8;12;c;y\r\nCI2;h;3;2;z\r\nCI2;af;48;;v\r\n;;;;\r\n"
     done = layout(text, encoding="utf-8-sig")
-    assert (done.recorded, done.unseen) == (3, ("CI1", "CI2"))
+    assert (done.recorded, done.unseen) == (4, ("CI1", "CI2"))
     inside = system.ledger.contents.of_plates(["CI1", "CI2"])
     assert inside("CI1", Well(1, 1, 2)).project == "x"
     assert (inside("CI1", Well(8, 12, 3)).project, inside("CI1", Well(8, 12, 2)).project) == ("y", "")
     assert inside("CI2", Well(8, 3, 2)).project == "z"
+    assert inside("CI2", Well(32, 48, 1)).project == "v"  # the last of 1,536 wells
+
+
+@pytest.fixture
+def workbook(system, tmp_path):
+    """Read a workbook with these sheets, and return what was read."""
+
+    def read(sheets, barcode="", change=lambda book: None):
+        book = openpyxl.Workbook()
+        book.remove(book.active)
+        for name, rows in sheets.items():
+            sheet = book.create_sheet(name)
+            for row in rows:
+                sheet.append(row)
+        change(book)
+        book.save(tmp_path / "screen.xlsx")
+        return read_layout(system.config, system.ledger, tmp_path / "screen.xlsx", barcode)
+
+    return read
+
+
+def test_each_sheet_that_is_a_layout_is_read_and_the_others_are_named(system, workbook):
+    def merge(book):
+        book["Stocks"].merge_cells("A2:A3")
+
+    sheets = {
+        "Stocks": [["stock", "volume"], ["PEG", 2], [None, 3]],
+        "First": [["barcode", "well", "sample"], ["CI1", "A1", "x"]],
+        "Second": [["Plate two"], [], ["barcode", "well", "sample", "pH"], ["CI2", "A1", "y", 8]],
+    }
+    done = workbook(sheets, change=merge)
+    assert (done.rows, done.recorded, done.passed_over) == (2, 2, ("ph",))
+    assert next(unread(done)) == "ignored the sheets Stocks"
+    inside = system.ledger.contents.of_plates(["CI1", "CI2"])
+    assert (inside("CI1", Well(1, 1, 1)).sample, inside("CI2", Well(1, 1, 1)).sample) == ("x", "y")
+
+
+def test_percents_and_sums_are_as_excel_shows_them(system, workbook):
+    """Excel makes 0.2 with the format 0% of a typed 20%, and shows 0.1 + 0.2 as 0.3."""
+    head = ["well", "Conc 1", "Unit 1", "Name 1", "Conc 2", "Unit 2", "Name 2"]
+    rows = [
+        head,
+        ["A1", 0.2, None, "PEG 3350", 0.1 + 0.2, "M", "NaCl"],
+        ["A2", 0.07, "% w/v", "PEG 3350", 0.2, "M", "NaCl"],
+        ["A3", 20, "% w/v", "PEG 3350", 2.0, "M", "NaCl"],
+    ]
+
+    def typed(book):
+        book.active["B2"].number_format, book.active["B3"].number_format = "0%", "0.0%"
+        book.active["B4"].number_format = '0" %"'  # a text behind the number
+
+    assert workbook({"Screen": rows}, "P1", typed).recorded == 3
+    inside = system.ledger.contents.of_plates(["P1"])
+    assert [inside("P1", Well(1, col, 1)).condition for col in (1, 2, 3)] == [
+        "20 % PEG 3350, 0.3 M NaCl",
+        "7 % w/v PEG 3350, 0.2 M NaCl",
+        "20 % w/v PEG 3350, 2 M NaCl",
+    ]
+
+
+def test_sheets_that_are_both_of_a_plate_are_refused(system, workbook):
+    rows = [["well", "sample"], ["A1", "x"]]
+    with pytest.raises(ConfigError, match=r"line 2 of sheet Old: P1 A1 is already in line 2 of sheet New"):
+        workbook({"New": rows, "Old": rows}, "P1")
+    assert system.ledger.contents.of_plates(["P1"])("P1", Well(1, 1, 1)).sample == ""
 
 
 @pytest.mark.parametrize(

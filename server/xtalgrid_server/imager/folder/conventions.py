@@ -35,7 +35,8 @@ ROCKIMAGER_IN_ONE = (
 
 # DEMO000001/Crystal/DEMO000001_A1_Default_7_17409.jpg: barcode, a person's score, well, capture profile without blanks,
 # the score's hot key, imaging session, which earlier versions left out. The drop's number is not written: a well's
-# second drop is left out by the program. RM_Image_export (ImageExporter.cs, ExportPlate).
+# second drop is left out by the program if it has the first one's score, so that its file would have the same name.
+# RM_Image_export (ImageExporter.cs, ExportPlate).
 _EXPORTED = r"(?P<barcode>[^/]+)/(?P<score>[^/]+)/(?P=barcode)_(?P<row>[A-Z]{1,2})(?P<column>\d{1,2})_[^/]+_[^/_]{0,2}"
 ROCKMAKER_EXPORT = (rf"{_EXPORTED}_(?P<inspection>\d+)", _EXPORTED)
 

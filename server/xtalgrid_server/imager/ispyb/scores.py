@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from xtalgrid_core.errors import ConfigError
 
 from ...config import Config
+from ...domain.light import Light, light_in
 from ...domain.wells import Well
 from . import tables as t
 from .auto_scores import classes_of, read_four
@@ -31,6 +32,8 @@ class ScoredImage:
         None if it can't be told; `problem` says why.
     inspected
         Naive local time of the inspection.
+    other_light
+        The inspection's type if that is no visible light; else empty.
     word
         The name of the person's score.
     changed
@@ -44,6 +47,7 @@ class ScoredImage:
     well: Well | None
     problem: str
     inspected: datetime | None
+    other_light: str = ""
     word: str = ""
     changed: datetime | None = None
     four: Mapping[str, float] = field(default_factory=dict)
@@ -96,6 +100,7 @@ _PLACE = (
     t.containers.c.barcode,
     t.samples.c.location,
     INSPECTED.label("inspected"),
+    t.inspection_types.c.name.label("light"),
     *COLUMNS,
 )
 
@@ -122,4 +127,6 @@ def _converted(config: Config, row: Any, word: str, changed: datetime | None, fo
     except ValueError as error:
         problem = str(error)
     barcode = (row.barcode or "").strip()
-    return ScoredImage(row.blSampleImageId, barcode, well, problem, row.inspected, word, changed, four)
+    light = row.light or ""
+    other_light = "" if light_in(light) in (None, Light.VISIBLE) else light
+    return ScoredImage(row.blSampleImageId, barcode, well, problem, row.inspected, other_light, word, changed, four)
