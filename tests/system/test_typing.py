@@ -283,6 +283,21 @@ def test_signing_in_in_place_sends_what_waits(browser, plate):
     context.close()
 
 
+def test_signing_in_in_place_on_a_plate(browser, plate):
+    context, page = typist(browser, plate, "ann")
+    page.goto(f"/plate/{BARCODE}/1")
+    page.keyboard.press("s")
+    page.locator("a.tile[data-well=A3a]").click()
+    context.clear_cookies(name="xtalgrid_session")
+    page.keyboard.press("c")
+    expect(page.get_by_role("dialog", name="Sign in")).to_contain_text("Your scores are kept here")
+    expect(page.locator("#waiting")).to_have_text("1 score waiting: sign in to save them")
+    sign_in(page, "ann")
+    saved(page)
+    assert plate.given() == {("ann", "A3a", Outcome.HARVESTABLE): 1}
+    context.close()
+
+
 def test_waiting_scores_are_never_sent_under_another_name(browser, plate):
     context, page = typist(browser, plate, "ann")
     context.clear_cookies(name="xtalgrid_session")

@@ -194,7 +194,8 @@ function show() {
   const what = entries().length ? ["entry", "entries"] : ["score", "scores"];
   const scores = (number) => `${number} ${what[number === 1 ? 0 : 1]}`;
   const parts = [];
-  if (own) parts.push(`${scores(own)} waiting${problem && problem !== "sign-in" ? `: ${problem} They are kept and sent again.` : ""}`);
+  const why = problem === "sign-in" ? ": sign in to save them" : problem && `: ${problem} They are kept and sent again.`;
+  if (own) parts.push(`${scores(own)} waiting${why}`);
   if (no) parts.push(`${scores(no)} refused: ${refused().map((entry) => entry.drop).join(", ")}`);
   if (others.length) parts.push(`scores of ${others.join(", ")} wait for them to sign in`);
   line.textContent = parts.join(" · ");
@@ -216,6 +217,9 @@ window.addEventListener("storage", (event) => {  // another tab gave, stored or 
   changes.dispatchEvent(new Event("change"));
 });
 window.addEventListener("pagehide", send);
+window.addEventListener("pageshow", (event) => {
+  if (event.persisted && me) location.reload();  // Back showed it as it was left, before later scores or signing out
+});
 window.addEventListener("beforeunload", (event) => {
   send();
   if (unshelved.size || (problem && isWaiting())) event.preventDefault();  // the browser asks whether to leave
