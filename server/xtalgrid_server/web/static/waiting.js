@@ -194,8 +194,8 @@ function show() {
   const what = entries().length ? ["entry", "entries"] : ["score", "scores"];
   const scores = (number) => `${number} ${what[number === 1 ? 0 : 1]}`;
   const parts = [];
-  const why = problem === "sign-in" ? ": sign in to save them" : problem && `: ${problem} They are kept and sent again.`;
-  if (own) parts.push(`${scores(own)} waiting${why}`);
+  const why = problem === "sign-in" ? "sign in to save them" : `${problem} They are kept and sent again.`;
+  if (own) parts.push(`${scores(own)} waiting${problem && `: ${why}`}`);
   if (no) parts.push(`${scores(no)} refused: ${refused().map((entry) => entry.drop).join(", ")}`);
   if (others.length) parts.push(`scores of ${others.join(", ")} wait for them to sign in`);
   line.textContent = parts.join(" · ");
