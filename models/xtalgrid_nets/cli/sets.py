@@ -107,7 +107,7 @@ sets.add_command(recordio)
     multiple=True,
     metavar="OUTCOME",
     type=click.Choice([outcome.value for outcome in Outcome if outcome is not Outcome.RIM]),
-    help="Render wells of this outcome only, such as 'phase separation'; may be given several times.",
+    help="Render wells of this outcome only, such as 'phase separation'. Repeatable.",
 )
 @click.option("--jobs", default=2, show_default=True, help="Number of processes.")
 def render(folder: Path, wells: int, views: int, seed: int, only: tuple[str, ...], jobs: int) -> None:

@@ -124,10 +124,25 @@ class FiniteRange(click.FloatRange):
         return number
 
 
-INSPECTION = click.IntRange(-(2**31), 2**31 - 1)
+class InspectionNumber(click.ParamType):
+    """The number of an inspection, from `least` to the largest that databases hold; help does not show the bounds."""
+
+    name = "integer"
+
+    def __init__(self, least: int) -> None:
+        self._range = click.IntRange(least, 2**31 - 1)
+        self._range.name = self.name
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the number."""
+        number: int = self._range.convert(value, param, ctx)
+        return number
+
+
+INSPECTION = InspectionNumber(-(2**31))
 """Numbers of inspections that databases hold."""
 
-INSPECTION_FROM_ZERO = click.IntRange(0, INSPECTION.max)
+INSPECTION_FROM_ZERO = InspectionNumber(0)
 """Those from 0 on."""
 
 dry_run_option = click.option("--dry-run", is_flag=True, help="Show what would be done; write nothing.")
