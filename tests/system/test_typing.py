@@ -150,6 +150,21 @@ def test_undo_goes_back_to_the_first_score_and_says_what_it_undid(browser, plate
     context.close()
 
 
+def test_the_later_score_counts_also_if_the_clock_was_set_back_before_it(browser, plate):
+    _, page = typist(browser, plate, "ann")
+    page.get_by_label("Stay on this drop").check()
+    plate.line.cut = True  # so that both wait, and are sent in their order
+    page.keyboard.type("13", delay=20)
+    page.evaluate("() => { const now = Date.now; Date.now = () => now() - 60_000; }")
+    page.keyboard.type("01", delay=20)
+    expect(page.locator("#waiting")).to_contain_text("2 scores waiting")
+    plate.line.cut = False
+    saved(page)
+    kept = plate.system.ledger.person_scores.of(plate.system.ledger.images.of_plate(BARCODE))
+    assert [(one.outcome, one.who) for each in kept.values() for one in each] == [(Outcome.CLEAR, "ann")]
+    page.context.close()
+
+
 def test_one_key_scores_a_group_also_between_digits(browser, plate):
     _, page = typist(browser, plate, "ann")
     page.keyboard.type("cpox1313c", delay=20)

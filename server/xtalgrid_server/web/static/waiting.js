@@ -14,6 +14,7 @@ export const changes = new EventTarget();  // "change": a score was given, store
 const unshelved = new Map();  // scores that localStorage has no room for
 const given = new Map();  // by image: the newest score given on this page, with its state
 let sending = false, failures = 0, timer = 0, count = 0, most = MOST, problem = "";
+let latest = 0;  // when the newest score was given: a clock that is set back changes no order
 
 // ---- the shelf
 
@@ -58,7 +59,7 @@ function newKey() {  // crypto.randomUUID exists over HTTPS only
 // Give a score: {image, score, outcome, drop, address}, with `undoes` to undo one. Of a mark, note or favourite:
 // {image, drop, address, entry: what it says}.
 export function give(score) {
-  const at = Date.now(), key = newKey();
+  const at = latest = Math.max(Date.now(), latest), key = newKey();
   const entry = { ...score, who: me, key, at, place: `${at}`.padStart(14, "0") + `${count++}`.padStart(6, "0") + key };
   put(entry);
   if (!entry.entry) given.set(entry.image, { ...entry, state: "waiting" });
