@@ -26,6 +26,14 @@ def xtalgrid(tmp_path, config):
     return call
 
 
+def test_status_says_which_home_is_empty(xtalgrid, score, tmp_path):
+    """Without --config, a command looks into another home than the services do."""
+    empty = CliRunner().invoke(main, ["--home", str(tmp_path / "other"), "status"])
+    assert f"home        {tmp_path / 'other'} has no images yet; --config or --home names another\n" in empty.output
+    score({(1, 1): Outcome.CLEAR})
+    assert "has no images" not in xtalgrid("status").output
+
+
 def test_a_wrong_configuration_stops_everything_with_one_message(xtalgrid, tmp_path):
     (tmp_path / "xtalgrid.toml").write_text("[work]\nthreshold = 7\nsteps = 1\n")
     result = xtalgrid("status")
