@@ -34,6 +34,18 @@ def test_status_says_which_home_is_empty(xtalgrid, score, tmp_path):
     assert "has no images" not in xtalgrid("status").output
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("user", "list"), "no users; `xtalgrid user add NAME` adds one\n"),
+        (("token", "list"), "no tokens; `xtalgrid token add NAME` makes one\n"),
+        (("simulate", "--within-h", 1), "1 computer is needed\n1 computer, 2 days: "),
+    ],
+)
+def test_where_there_is_nothing_or_one_it_is_said_so(xtalgrid, words, said):
+    assert xtalgrid(*words).output.startswith(said)
+
+
 def test_a_wrong_configuration_stops_everything_with_one_message(xtalgrid, tmp_path):
     (tmp_path / "xtalgrid.toml").write_text("[work]\nthreshold = 7\nsteps = 1\n")
     result = xtalgrid("status")
