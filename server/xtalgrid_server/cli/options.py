@@ -124,18 +124,17 @@ class FiniteRange(click.FloatRange):
         return number
 
 
-class InspectionNumber(click.ParamType):
+class InspectionNumber(click.types.IntParamType):
     """The number of an inspection, from `least` to the largest that databases hold; help does not show the bounds."""
 
-    name = "integer"
-
     def __init__(self, least: int) -> None:
-        self._range = click.IntRange(least, 2**31 - 1)
-        self._range.name = self.name
+        self._least = least
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the number."""
-        number: int = self._range.convert(value, param, ctx)
+        number = super().convert(value, param, ctx)
+        if not self._least <= number < 2**31:
+            self.fail(f"{number} is not in the range {self._least} to {2**31 - 1}", param, ctx)
         return number
 
 
