@@ -71,9 +71,9 @@ soak: $(VENV)/.dev
 typing: $(VENV)/.dev
 	$(BIN)/python -m tests.rig.typing_matrix $(ARGS)
 
-# Tests services under systemd and cron in a Debian container (docs/service.md), and the images of docker/, as root. Takes
-# minutes; needs systemd-container, debootstrap and docker.io. With BOINC's base images, also docker/ the whole way, which
-# takes half an hour (docs/boinc.md, In the containers).
+# Tests services under systemd and cron in a Debian container (docs/service.md), and the images of docker/, as root.
+# Takes minutes; needs systemd-container, debootstrap and docker.io. With BOINC's base images, also docker/ the whole
+# way, which takes half an hour (docs/boinc.md, In the containers).
 test-containers: $(VENV)/.dev
 	$(BIN)/python -m pytest -m containers $(ARGS)
 
@@ -107,15 +107,18 @@ dist: $(VENV)/.dev
 
 train-setup: $(VENV)/.train
 
-# One more leg of the classifier's long training, in the background if you like: make train-leg MINUTES=100 REAL=folder (docs/models.md).
+# One more leg of the classifier's long training, in the background if you like (docs/models.md):
+# make train-leg MINUTES=100 REAL=folder
 train-leg: $(VENV)/.train
 	$(BIN)/python scripts/dev/train_leg.py $(if $(MINUTES),--minutes $(MINUTES)) $(if $(REAL),--real $(REAL)) $(ARGS)
 
-# Tables 2 and 3 for every network of the papers, in the background: half a day of one core, in as many parts as you like
-# (docs/models.md): make network-tables REAL=folder IMAGENET=squeezenet1_1.npz MXNET=folder/env/bin/python WORK=folder MINUTES=40
+# Tables 2 and 3 for every network of the papers, in the background: half a day of one core, in as many parts as you
+# like (docs/models.md): make network-tables REAL=folder IMAGENET=squeezenet1_1.npz MXNET=folder/env/bin/python
+# WORK=folder MINUTES=40
 network-tables: $(VENV)/.train
 	$(BIN)/python scripts/dev/network_tables.py $(if $(MINUTES),--minutes $(MINUTES)) $(if $(REAL),--real $(REAL)) \
 	$(if $(IMAGENET),--imagenet $(IMAGENET)) $(if $(MXNET),--mxnet $(MXNET)) $(if $(WORK),--work $(WORK)) $(ARGS)
 
+# Leaves xtalgrid-data, which may hold people's scores; only the demo's goes.
 clean:
-	rm -rf .venv .venv-* build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis xtalgrid-data
+	rm -rf .venv .venv-* build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis xtalgrid-data/demo

@@ -3,8 +3,8 @@
     python docs/tools/make_reference.py [--check]
 
 docs/reference/ comes from the code: commands, configuration keys, wire format, ledger tables and modules; and from the
-locks, the licences. Figures in pages come from docs/evaluation/. No torch is needed. With ``--check`` nothing is written, and the exit code is 1 if
-anything is out of date.
+locks, the licences. Figures in pages come from docs/evaluation/. No torch is needed. With ``--check`` nothing is
+written, and the exit code is 1 if anything is out of date.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
     .venv/bin/python models/legacy-mxnet/check.py FOLDER [--python python3.11]
 
-FOLDER gets an environment with MXNet (once, 250 MB) and the files of both sides. The exit status is 1 if anything
+FOLDER gets an environment with MXNet (once, 250 MB) and the files of both sides. The exit code is 1 if anything
 differs.
 """
 

@@ -1,4 +1,4 @@
-"""Bring images of more than 8 bits a channel to 8: gray and colour, whatever part of the range the camera uses.
+"""Bring images of more than 8 bits a channel to 8: grey and colour, whatever part of the range the camera uses.
 
 A camera of 10, 12 or 14 bits writes files of 16, in which its pictures would be dark. Its depth is judged by nearly the
 brightest pixel: a scale bar or a caption burnt in at the file's white must not count.
@@ -39,7 +39,7 @@ _PREVIEW, _WHITE_IS_ZERO, _SIGNED = 1, 0, 2
 
 
 def is_deep_gray(image: Image.Image) -> bool:
-    """Tell whether an image is gray with 16 or 32 bits, or with floating-point numbers."""
+    """Tell whether an image is grey with 16 or 32 bits, or with floating-point numbers."""
     return image.mode.startswith(("I", "F"))
 
 

@@ -21,6 +21,7 @@ A message says what happened, where, and what to do next.
 
 from __future__ import annotations
 
+import sys
 from enum import StrEnum
 
 
@@ -30,6 +31,11 @@ class XtalgridError(Exception):
 
 class ConfigError(XtalgridError):
     """The configuration is invalid; the message lists every bad key at once."""
+
+
+def not_installed(module: str | None, extra: str) -> str:
+    """Say that a library is missing, and the command that adds its extra to the Python that runs this."""
+    return f"{module} is not installed; add it by: {sys.executable} -m pip install 'xtalgrid[{extra}]'"
 
 
 class FailureReason(StrEnum):

@@ -94,7 +94,7 @@ ImageFile.LOAD_TRUNCATED_IMAGES = False  # a half-written file must fail, not sc
 def read_image(data: bytes) -> Pixels:
     """Decode an image of any of the `FORMATS` into 8-bit RGB.
 
-    Handles 8- and 16-bit gray and colour, palette, CMYK and floating point. Alpha is dropped, since it means nothing
+    Handles 8- and 16-bit grey and colour, palette, CMYK and floating point. Alpha is dropped, since it means nothing
     in imagers' files. Pixels of more than 8 bits are scaled from the depth of the camera; see `depth`. Only the first
     of several pages or frames is read. EXIF orientation is ignored, so that boxes are in pixels of the file as stored;
     a TIFF is turned as its own tag says.

@@ -15,7 +15,9 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if error.name and error.name.startswith("xtalgrid"):
             raise
-        sys.exit(f"xtalgrid: {error.name} is not installed; install it with: pip install 'xtalgrid[server]'")
+        from xtalgrid_core.errors import not_installed
+
+        sys.exit(f"xtalgrid: {not_installed(error.name, 'server')}")
     keep_private()
     run()
 

@@ -26,6 +26,26 @@ def xtalgrid(tmp_path, config):
     return call
 
 
+def test_status_says_which_home_is_empty(xtalgrid, score, tmp_path):
+    """Without --config, a command looks into another home than the services do."""
+    empty = CliRunner().invoke(main, ["--home", str(tmp_path / "other"), "status"])
+    assert f"home        {tmp_path / 'other'} has no images yet; --config or --home names another\n" in empty.output
+    score({(1, 1): Outcome.CLEAR})
+    assert "has no images" not in xtalgrid("status").output
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("user", "list"), "no users; `xtalgrid user add NAME` adds one\n"),
+        (("token", "list"), "no tokens; `xtalgrid token add NAME` makes one\n"),
+        (("simulate", "--within-h", 1), "1 computer is needed\n1 computer, 2 days: "),
+    ],
+)
+def test_where_there_is_nothing_or_one_it_is_said_so(xtalgrid, words, said):
+    assert xtalgrid(*words).output.startswith(said)
+
+
 def test_a_wrong_configuration_stops_everything_with_one_message(xtalgrid, tmp_path):
     (tmp_path / "xtalgrid.toml").write_text("[work]\nthreshold = 7\nsteps = 1\n")
     result = xtalgrid("status")

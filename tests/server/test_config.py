@@ -45,6 +45,17 @@ def test_the_example_names_every_key_with_its_default(tmp_path):
             assert msgspec.convert(values[key], fields[key].type) == fields[key].default, f"{name}.{key}"
 
 
+@pytest.mark.parametrize("name", ["imager.ispyb", "publish.ispyb"])
+def test_the_example_names_every_key_of_a_section_in_a_section(name):
+    example = Path(config_module.__file__).with_name("example.toml").read_text()
+    (body,) = re.findall(rf"^# \[{re.escape(name)}\].*\n((?:# \".*\n)+)", example, re.MULTILINE)
+    outer, inner = name.split(".")
+    section = {field.name: field.type for field in msgspec.structs.fields(sections.SECTIONS[outer])}[inner]
+    shown = tomllib.loads("\n".join(line.removeprefix("# ") for line in body.splitlines()))
+    assert set(shown) == {field.name for field in msgspec.structs.fields(section)}
+    assert msgspec.convert(shown, section) == section()
+
+
 def test_all_mistakes_are_named_at_once_each_with_its_key():
     with pytest.raises(ConfigError) as caught:
         from_string(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import resource
 import socket
 import sqlite3
+import sys
 from contextlib import closing, contextmanager
 
 import pytest
@@ -124,6 +126,16 @@ def test_a_file_that_cannot_be_written_is_named_without_its_temporary_name(tmp_p
     assert f"cannot write {tmp_path}/nowhere/out.json: No such file" in say(
         "export", "coco", tmp_path / "nowhere" / "out.json"
     )
+
+
+def test_a_missing_driver_is_named_with_the_command_that_adds_it(monkeypatch):
+    for driver in ("psycopg", "MySQLdb"):
+        monkeypatch.setitem(sys.modules, driver, None)
+    added = re.escape(f"{sys.executable} -m pip install 'xtalgrid[postgres]'")
+    with pytest.raises(ConfigError, match=f"ledger.url: the driver psycopg is not installed; add it by: {added}$"):
+        open_engine("postgresql+psycopg://host/x", "ledger.url")
+    with pytest.raises(ConfigError, match=r"mysql:// is not supported; use .*mysql\+pymysql://"):
+        open_engine("mysql://host/x", "ledger.url")  # SQLAlchemy takes MySQLdb, for which we have no extra
 
 
 def test_a_database_is_named_without_its_account_and_password():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
@@ -141,7 +142,7 @@ def test_json_says_what_the_text_says(xtalgrid):
 
 
 def test_a_problem_is_in_the_document_and_in_the_exit_code(xtalgrid, config):
-    (config.home / "imager.db").unlink()
+    shutil.rmtree(config.image_root)
     done = xtalgrid("check-imager", "--json")
     assert done.exit_code == 2
-    assert "no image matches" in next(check["text"] for check in json.loads(done.stdout) if not check["is_good"])
+    assert "see imager.image_root" in next(check["text"] for check in json.loads(done.stdout) if not check["is_good"])

@@ -150,6 +150,21 @@ def test_undo_goes_back_to_the_first_score_and_says_what_it_undid(browser, plate
     context.close()
 
 
+def test_the_later_score_counts_also_if_the_clock_was_set_back_before_it(browser, plate):
+    _, page = typist(browser, plate, "ann")
+    page.get_by_label("Stay on this drop").check()
+    plate.line.cut = True  # so that both wait, and are sent in their order
+    page.keyboard.type("13", delay=20)
+    page.evaluate("() => { const now = Date.now; Date.now = () => now() - 60_000; }")
+    page.keyboard.type("01", delay=20)
+    expect(page.locator("#waiting")).to_contain_text("2 scores waiting")
+    plate.line.cut = False
+    saved(page)
+    kept = plate.system.ledger.person_scores.of(plate.system.ledger.images.of_plate(BARCODE))
+    assert [(one.outcome, one.who) for each in kept.values() for one in each] == [(Outcome.CLEAR, "ann")]
+    page.context.close()
+
+
 def test_one_key_scores_a_group_also_between_digits(browser, plate):
     _, page = typist(browser, plate, "ann")
     page.keyboard.type("cpox1313c", delay=20)
@@ -280,6 +295,21 @@ def test_signing_in_in_place_sends_what_waits(browser, plate):
         ("ann", "A2a", Outcome.CLEAR): 1,
         ("ann", "A3a", Outcome.PRECIPITATE_GOOD): 1,
     }
+    context.close()
+
+
+def test_signing_in_in_place_on_a_plate(browser, plate):
+    context, page = typist(browser, plate, "ann")
+    page.goto(f"/plate/{BARCODE}/1")
+    page.keyboard.press("s")
+    page.locator("a.tile[data-well=A3a]").click()
+    context.clear_cookies(name="xtalgrid_session")
+    page.keyboard.press("c")
+    expect(page.get_by_role("dialog", name="Sign in")).to_contain_text("Your scores are kept here")
+    expect(page.locator("#waiting")).to_have_text("1 score waiting: sign in to save them")
+    sign_in(page, "ann")
+    saved(page)
+    assert plate.given() == {("ann", "A3a", Outcome.HARVESTABLE): 1}
     context.close()
 
 

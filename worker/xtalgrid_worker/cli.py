@@ -234,7 +234,7 @@ def score(
 ) -> None:
     """Score image files, or the images in folders.
 
-    Exit status: 0 if at least one image was scored, 1 if none could be, 2 if the run failed, 75 if another worker is
+    Exit code: 0 if at least one image was scored, 1 if none could be, 2 if the run failed, 75 if another worker is
     writing to the same folder. If it is stopped or killed, run the same command again to resume.
     """
     paths = image_files(images, SUFFIXES, FRAME_SUFFIX)
@@ -315,7 +315,7 @@ def run(
 ) -> None:
     """Score a WORKUNIT.zip and write RESULT.json.
 
-    Exit status: 0 if the result was written, 2 if this worker cannot score the unit, 74 if a file cannot be read or
+    Exit code: 0 if the result was written, 2 if this worker cannot score the unit, 74 if a file cannot be read or
     written (because the disk is full, for example; try again), 75 if another worker is working on this unit. If it is
     stopped or killed, run the same command again to resume from RESULT.json.checkpoint.
     """
@@ -442,7 +442,7 @@ def classmap(
 def selfcheck(threads: int, as_json: bool) -> None:
     """Score a built-in well with the packaged weights, and compare with the expected score.
 
-    Exit status: 0 if this worker scores correctly, 1 if it does not, 2 if it cannot score at all.
+    Exit code: 0 if this worker scores correctly, 1 if it does not, 2 if it cannot score at all.
     """
     checks = []
     for check in selfchecks.check(threads):

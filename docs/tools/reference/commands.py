@@ -18,9 +18,9 @@ PROGRAMS = {"xtalgrid": server.main, "xtalgrid-worker": worker.main, "xtalgrid-t
 HEAD = """# Commands
 
 Three programs: [`xtalgrid`](#xtalgrid) is the server side, [`xtalgrid-worker`](#xtalgrid-worker) scores images, and
-[`xtalgrid-train`](#xtalgrid-train) makes and judges networks (all but its help needs the extra `train`). Each explains
-itself with `--help`. [Exit codes](../configuration.md#exit-codes); error messages say what to do. `_` and `-` in a command's
-name are the same: `create-work` is `create_work`.
+[`xtalgrid-train`](#xtalgrid-train) makes and judges networks (all but `adapt`, `import marco` and its help needs the
+extra `train`). Each explains itself with `--help`. [Exit codes](../configuration.md#exit-codes); error messages say
+what to do. `_` and `-` in a command's name are the same: `create-work` is `create_work`.
 
 ## Shell completion
 

@@ -11,8 +11,8 @@ from .text import ROOT, first_sentence, table
 HEAD = """# Modules
 
 Where things are in the code: the front door, what a score is and how it is made, the worker, the server from its lowest
-layer up, then rendering and training. Import-linter keeps the arrows: xtalgrid, server, worker and nets → scoring → core,
-synth → core, nets → synth; and inside the server each layer imports only those below it.
+layer up, then rendering and training. Import-linter keeps the arrows: xtalgrid, server, worker and nets → scoring →
+core, synth → core, nets → synth; and inside the server each layer imports only those below it.
 """
 
 PACKAGES = (

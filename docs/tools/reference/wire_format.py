@@ -23,8 +23,8 @@ so on; the answer is `{wire.RESULT_FILE}`. Both are JSON in UTF-8; their field `
 Readers ignore fields that they don't know. A field may be added without a new schema number; a change of meaning takes
 a new number, and the previous one stays readable. A worker older than `min_worker` refuses the unit.
 
-Writers write every option. The defaults below are production's. What an older manifest leaves out means what it meant then:
-`rule` is `"group"`, `mode` is `"exact"`, `step` is 50.
+Writers write every option. The defaults below are production's. What an older manifest leaves out means what it meant
+then: `rule` is `"group"`, `mode` is `"exact"`, `step` is 50.
 
 What a schema cannot express, and the readers check too:
 

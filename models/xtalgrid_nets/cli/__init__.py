@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from xtalgrid_core.command_group import CommandGroup, own_name
+from xtalgrid_core.errors import not_installed
 
 from . import adapt, explain, export, fit, imports, judge, networks, sets
 
@@ -50,9 +51,7 @@ def main(ctx: click.Context, threads: int) -> None:
     try:
         import torch
     except ModuleNotFoundError as error:
-        raise click.ClickException(
-            f"{error.name} is not installed; install it with: pip install 'xtalgrid[train]'"
-        ) from error
+        raise click.ClickException(not_installed(error.name, "train")) from error
 
     torch.set_num_threads(threads)
 

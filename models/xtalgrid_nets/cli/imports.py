@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from xtalgrid_core.command_group import CommandGroup, say
-from xtalgrid_core.errors import XtalgridError
+from xtalgrid_core.errors import XtalgridError, not_installed
 from xtalgrid_core.images import MEAN_RGB
 from xtalgrid_core.outcomes import CLASSES, Outcome
 
@@ -35,14 +35,12 @@ def marco(out: Path, wheel: Path | None) -> None:
     """Import the published MARCO network as a second opinion.
 
     The wheel is checked by its SHA-256 and never installed. The resulting files are always the same. This needs no
-    torch, only what `pip install 'xtalgrid[marco]'` brings.
+    torch, only the extra marco.
     """
     try:
         from ..marco.install import install
     except ModuleNotFoundError as error:
-        raise click.ClickException(
-            f"{error.name} is not installed; this import needs: pip install 'xtalgrid[marco]'"
-        ) from error
+        raise click.ClickException(not_installed(error.name, "marco")) from error
     try:
         manifest = install(out, wheel)
     except (XtalgridError, OSError) as error:

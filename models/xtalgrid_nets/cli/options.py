@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 import click
 
-from xtalgrid_core.errors import XtalgridError
+from xtalgrid_core.errors import XtalgridError, not_installed
 from xtalgrid_core.options import DEFAULTS, Rule
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -29,9 +29,7 @@ class Command(click.Command):
         except (XtalgridError, OSError, RuntimeError) as error:
             raise click.ClickException(str(error)) from error
         except ModuleNotFoundError as error:
-            raise click.ClickException(
-                f"{error.name} is not installed; install it with: pip install 'xtalgrid[train]'"
-            ) from error
+            raise click.ClickException(not_installed(error.name, "train")) from error
 
 
 def finite(ctx: click.Context, param: click.Parameter, value: Any) -> Any:

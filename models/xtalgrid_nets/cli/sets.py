@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from xtalgrid_core.command_group import CommandGroup, say
-from xtalgrid_core.errors import XtalgridError
+from xtalgrid_core.errors import XtalgridError, not_installed
 from xtalgrid_core.lines import first_lines
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_core.terminal import print_table
@@ -35,9 +35,7 @@ def _one_line_errors(command: Callable[..., Any]) -> Callable[..., Any]:
         except XtalgridError as error:
             raise click.ClickException(str(error)) from error
         except ModuleNotFoundError as error:
-            raise click.ClickException(
-                f"{error.name} is not installed; install it with: pip install 'xtalgrid[train]'"
-            ) from error
+            raise click.ClickException(not_installed(error.name, "train")) from error
         except OSError as error:
             raise click.ClickException(f"{error}; fix this, then run the same command again to resume") from error
 
@@ -109,7 +107,7 @@ sets.add_command(recordio)
     multiple=True,
     metavar="OUTCOME",
     type=click.Choice([outcome.value for outcome in Outcome if outcome is not Outcome.RIM]),
-    help="Render wells of this outcome only, such as 'phase separation'; may be given several times.",
+    help="Render wells of this outcome only, such as 'phase separation'. Repeatable.",
 )
 @click.option("--jobs", default=2, show_default=True, help="Number of processes.")
 def render(folder: Path, wells: int, views: int, seed: int, only: tuple[str, ...], jobs: int) -> None:

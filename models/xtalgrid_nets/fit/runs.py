@@ -91,7 +91,9 @@ class Run:
             )
         before = json.loads((self.folder / "record.json").read_text(encoding="utf-8"))
         if sorted(map(str, before["data"].values())) != sorted(map(str, self.record["data"].values())):
-            raise ConfigError(f"{self.folder}: was begun with other data ({', '.join(before['data'])})")
+            raise ConfigError(
+                f"{self.folder}: was begun with other data; to resume, give --data {' --data '.join(before['data'])}"
+            )
         state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
         self.record |= {key: before[key] for key in ("start", "began", "after", "first_step") if key in before}
         self._cpu_before = before.get("cpu_seconds", 0)

@@ -200,7 +200,9 @@ def rendered_plates(folder: Path) -> list[Truth]:
     """
     names = sorted(path.parent.name for path in folder.glob("*/truth.csv"))
     if not names:
-        raise ConfigError(f"{folder}: no rendered plates (BARCODE/truth.csv) in this folder")
+        raise ConfigError(
+            f"{folder}: no rendered plates (BARCODE/truth.csv) here; `xtalgrid-train sets render-test` makes them"
+        )
     truths = []
     for name in names:
         for row in _table(folder / name / "truth.csv", ("image", "inspection", "outcome")):

@@ -93,7 +93,10 @@ def status(config: Config, as_json: bool) -> None:
     """Show the state of the pipeline and what needs a person."""
     with System(config) as system:
         state = pipeline_status(config, system.ledger, system.imager)
-    print_found(state, status_lines(state), as_json)
+    lines = [*status_lines(state)]
+    if not state.account.there:
+        lines.append(f"home        {config.home} has no images yet; --config or --home names another")
+    print_found(state, lines, as_json)
 
 
 @click.command()

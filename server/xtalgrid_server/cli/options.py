@@ -124,10 +124,24 @@ class FiniteRange(click.FloatRange):
         return number
 
 
-INSPECTION = click.IntRange(-(2**31), 2**31 - 1)
+class InspectionNumber(click.types.IntParamType):
+    """The number of an inspection, from `least` to the largest that databases hold; help does not show the bounds."""
+
+    def __init__(self, least: int) -> None:
+        self._least = least
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number."""
+        number = super().convert(value, param, ctx)
+        if not self._least <= number < 2**31:
+            self.fail(f"{number} is not in the range {self._least} to {2**31 - 1}", param, ctx)
+        return number
+
+
+INSPECTION = InspectionNumber(-(2**31))
 """Numbers of inspections that databases hold."""
 
-INSPECTION_FROM_ZERO = click.IntRange(0, INSPECTION.max)
+INSPECTION_FROM_ZERO = InspectionNumber(0)
 """Those from 0 on."""
 
 dry_run_option = click.option("--dry-run", is_flag=True, help="Show what would be done; write nothing.")

@@ -63,7 +63,7 @@ def simulate_command(within_h: float | None, as_json: bool, **options: Any) -> N
         if hosts is None:
             raise click.ClickException("even 20,000 computers are too few; try a shorter --create-work-s or --unit")
         if not as_json:
-            say(f"{hosts} computers are needed")
+            say("1 computer is needed" if hosts == 1 else f"{hosts} computers are needed")
         scenario = dataclasses.replace(scenario, hosts=hosts)
     figures = summary(scenario, simulate(scenario))
     print_found(figures, lines(figures), as_json)

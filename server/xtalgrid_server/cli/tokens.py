@@ -86,4 +86,4 @@ def list_tokens(config: Config, name: str, as_json: bool) -> None:
         + (f"last used {one.used_at:%Y-%m-%d %H:%M}" if one.used_at else "never used")
         for one in working
     )
-    print_found(rows, lines, as_json)
+    print_found(rows, lines if rows else ["no tokens; `xtalgrid token add NAME` makes one"], as_json)

@@ -71,7 +71,7 @@ def list_users(config: Config, as_json: bool) -> None:
         listed = system.ledger.users.all()
     rows = [{"name": name, "password_set_by": who, "at": at} for name, who, at in listed]
     lines = (f"{name:{LONGEST_NAME}}  password set by {who}, {at:%Y-%m-%d %H:%M}" for name, who, at in listed)
-    print_found(rows, lines, as_json)
+    print_found(rows, lines if rows else ["no users; `xtalgrid user add NAME` adds one"], as_json)
 
 
 @users.command()

@@ -47,7 +47,9 @@ def viewer() -> None:
 def link(config: Config, host: str | None, port: int | None) -> None:
     """Print a new link to sign in with: it works once, within an hour. The one before it does not work any more."""
     if config.viewer.sign_in != "local":
-        raise ConfigError(f'viewer.sign_in is "{config.viewer.sign_in}": people sign in without a link')
+        raise ConfigError(
+            f'viewer.sign_in is "{config.viewer.sign_in}", so there is no link: {_how_to_sign_in(config)}'
+        )
     check_account(config.home)
     with System(config) as system:
         address = _address(config, host or config.viewer.host, port or config.viewer.port)
@@ -62,6 +64,14 @@ def metrics_token(config: Config) -> None:
     say(Signer.of(config.home).metrics_token())
 
 
+def _how_to_sign_in(config: Config) -> str:
+    return {
+        "local": "everybody is a guest with read-only access until you sign in (`xtalgrid viewer link`)",
+        "users": "people sign in with a password (`xtalgrid user add NAME`)",
+        "proxy": f"the web server identifies people ({config.viewer.user_header})",
+    }[config.viewer.sign_in]
+
+
 def announce(config: Config, authentication: Authentication, host: str, port: int) -> str:
     """Print where the viewer is, how people sign in, and what is not safe about it.
 
@@ -71,12 +81,7 @@ def announce(config: Config, authentication: Authentication, host: str, port: in
     """
     for line in start_warnings(config, host):
         log.warning("viewer: %s", line)
-    identified = {
-        "local": "everybody is a guest with read-only access until you sign in (`xtalgrid viewer link`)",
-        "users": "people sign in with a password (`xtalgrid user add NAME`)",
-        "proxy": f"the web server identifies people ({config.viewer.user_header})",
-    }
-    say(f"{_web_address(host, port)}  {identified[config.viewer.sign_in]}")
+    say(f"{_web_address(host, port)}  {_how_to_sign_in(config)}")
     address = _address(config, host, port)
     if config.viewer.sign_in == "local" and not _goes_to_journal():
         address = _link(config, authentication, address)

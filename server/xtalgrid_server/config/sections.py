@@ -105,7 +105,7 @@ class Imager(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Names by light, ``visible``, ``uv`` or ``other``, where names don't tell it by themselves; only visible images
     are scored."""
     pixel_size_um: Annotated[float, Meta(ge=0.05, le=50)] | None = None
-    """Micrometres per pixel; if not set: that of known imagers, recognized by image size, else a guess."""
+    """Micrometres per pixel; if not set: that of known imagers, recognised by image size, else a guess."""
     scored_by: Annotated[str, Meta(min_length=1, max_length=30)] = "ARTscore"
     """SCOREDBY in the rows we write."""
     automatic: tuple[str, ...] = ()

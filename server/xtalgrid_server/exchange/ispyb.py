@@ -49,7 +49,9 @@ def open_ispyb(config: Config, imager: ImagerDatabase, told: Told, schema: str =
     with open_scores(config):
         pass
     if schema and schema == config.publish.ispyb.schema:
-        raise ConfigError(f"the schema {schema!r} holds our own ARTscores (publish.ispyb.schema)")
+        raise ConfigError(
+            f"the schema {schema!r} holds our own ARTscores (publish.ispyb.schema); give another --schema"
+        )
     reader = _Reader(config, imager, told, schema)
     notes = () if schema else ("ISPyB keeps neither person nor history: its newest score of each image counts",)
     name = f"ISPyB's {schema}" if schema else "ISPyB's people's scores"

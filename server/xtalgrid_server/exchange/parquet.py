@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import IO, Any
 
-from xtalgrid_core.errors import ConfigError
+from xtalgrid_core.errors import ConfigError, not_installed
 from xtalgrid_core.outcomes import SCORED_GROUPS
 
 from ..config import Config
@@ -19,7 +19,7 @@ try:
     import pyarrow as pa
     import pyarrow.parquet as pq
 except ModuleNotFoundError as missing:
-    raise ConfigError("Parquet needs pyarrow; install it with: pip install 'xtalgrid[parquet]'") from missing
+    raise ConfigError(f"Parquet: {not_installed(missing.name, 'parquet')}") from missing
 
 _AT_ONCE = 20_000
 """Rows of a row group at most."""

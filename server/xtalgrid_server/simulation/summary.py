@@ -61,7 +61,8 @@ def summary(scenario: Scenario, done: Simulated) -> Summary:
 def lines(told: Summary) -> Iterator[str]:
     """Format the figures for people."""
     scenario = told.scenario
-    yield f"{scenario.hosts} computers, {scenario.days:g} days: cores busy {told.busy:.0%} of the time they are on"
+    computers = "1 computer" if scenario.hosts == 1 else f"{scenario.hosts} computers"
+    yield f"{computers}, {scenario.days:g} days: cores busy {told.busy:.0%} of the time they are on"
     if (fresh := told.fresh) is not None:
         yield (
             f"fresh      {fresh.photographed} wells ({fresh.a_day:.0f} a day), "

@@ -42,7 +42,7 @@ def secret_line(file: str, key: str) -> str:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise ConfigError(f"{key}: cannot read {file}: {why}") from error
     if not lines or not lines[0].strip():
-        raise ConfigError(f"{key}: {file} is empty")
+        raise ConfigError(f"{key}: {file} is empty; write the secret into its first line")
     return lines[0].strip()
 
 

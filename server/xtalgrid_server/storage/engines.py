@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_before_delay, wait_exponential
 
-from xtalgrid_core.errors import ConfigError
+from xtalgrid_core.errors import ConfigError, not_installed
 
 from .connecting import limit_connecting
 
@@ -30,6 +30,10 @@ _READS = "xtalgrid_reads"
 
 IN_LIST = 500
 """Maximum number of values in one IN list; Oracle accepts at most 1,000."""
+
+
+_EXTRAS = {"oracledb": "oracle", "cx_Oracle": "cx-oracle", "psycopg": "postgres", "pymysql": "ispyb"}
+"""Our extras that bring a driver. pymysql is in the extra `boinc` too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,19 +83,16 @@ def open_engine(url: str, key: str, access: Access | None = None) -> sa.Engine:
         parsed = _with_password(sa.make_url(url), key, access.password_file)
         engine = sa.create_engine(parsed, pool_pre_ping=True, hide_parameters=True, **_arguments(parsed, access))
     except sa.exc.NoSuchModuleError as error:
-        name = url.partition("://")[0]
-        raise ConfigError(
-            f"{key}: {name}:// is not supported; use oracle+oracledb://, postgresql+psycopg://, mysql+pymysql:// or sqlite://"
-        ) from error
+        raise ConfigError(_unsupported(url, key)) from error
     except (sa.exc.ArgumentError, ValueError) as error:
         raise ConfigError(
             f"{key}: not a database URL ({type(error).__name__}); give one such as "
             f"oracle+oracledb://user@host/?service_name=x, and the password in {_password_file(key)}"
         ) from error
     except ModuleNotFoundError as error:
+        extra = _EXTRAS.get(error.name or "")  # none for MySQLdb, which mysql:// takes
         raise ConfigError(
-            f"{key}: the driver {error.name} is not installed; "
-            "install it with: pip install 'xtalgrid[server,X]', where X is oracle, cx-oracle, postgres, ispyb or boinc"
+            f"{key}: the driver {not_installed(error.name, extra)}" if extra else _unsupported(url, key)
         ) from error
     except Exception as error:
         if not access.oracle_client:
@@ -103,6 +104,11 @@ def open_engine(url: str, key: str, access: Access | None = None) -> sa.Engine:
         ) from error
     _listen(engine, parsed, access)
     return engine
+
+
+def _unsupported(url: str, key: str) -> str:
+    name = url.partition("://")[0]
+    return f"{key}: {name}:// is not supported; use oracle+oracledb://, postgresql+psycopg://, mysql+pymysql:// or sqlite://"
 
 
 def _listen(engine: sa.Engine, parsed: sa.URL, access: Access) -> None:

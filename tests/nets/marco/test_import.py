@@ -153,7 +153,8 @@ def test_without_onnx_it_says_what_to_install(tmp_path: Path) -> None:
     command = [sys.executable, "-c", program, "import", "marco", "--out", tmp_path]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 1
-    assert done.stderr == "Error: onnx is not installed; this import needs: pip install 'xtalgrid[marco]'\n"
+    added = f"{sys.executable} -m pip install 'xtalgrid[marco]'"
+    assert done.stderr == f"Error: onnx is not installed; add it by: {added}\n"
 
 
 def test_a_full_disk_leaves_no_manifest(wheel: Path, tmp_path: Path) -> None:

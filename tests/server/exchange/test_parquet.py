@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from datetime import UTC, datetime
 
@@ -23,7 +24,7 @@ from xtalgrid_server.reports.tables import COLUMNS
 def test_without_pyarrow_the_message_says_what_to_install(system, tmp_path, monkeypatch):
     monkeypatch.delitem(sys.modules, "xtalgrid_server.exchange.parquet", raising=False)
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(ConfigError, match=r"pip install 'xtalgrid\[parquet\]'"):
+    with pytest.raises(ConfigError, match=re.escape(f"{sys.executable} -m pip install 'xtalgrid[parquet]'")):
         export(system.config, system.ledger, "parquet", tmp_path / "scores.parquet", Filter())
     assert not list(tmp_path.glob("*.parquet"))
 

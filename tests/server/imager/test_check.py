@@ -59,7 +59,12 @@ def test_what_is_named_otherwise_is_named_with_its_key(tmp_path):
 
 
 def test_the_command_ends_with_an_error_where_something_is_missing(tmp_path):
-    done = CliRunner().invoke(main, ["--home", str(tmp_path), "check-imager"])
+    file = tmp_path / "xtalgrid.toml"
+    embedded = CliRunner().invoke(main, ["--home", str(tmp_path), "check-imager"])
+    assert embedded.exit_code == 0
+    assert "note     newest image: none was imported yet; `xtalgrid run FOLDER` imports the first" in embedded.output
+    file.write_text(f'[imager]\nurl = "sqlite:///{tmp_path}/imager.db"\n')
+    done = CliRunner().invoke(main, ["--config", str(file), "--home", str(tmp_path), "check-imager"])
     assert done.exit_code == 2
     assert "PROBLEM  newest image: no image matches imager.patterns ['*']" in done.output
     assert "ok       I_SCORES: found" in done.output

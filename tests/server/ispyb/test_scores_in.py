@@ -175,9 +175,9 @@ def test_rows_of_the_wrong_writer_are_refused(lab, system, images, bring):
 
 
 def test_there_must_be_an_ispyb_and_the_schema(system, bring, config):
-    with pytest.raises(ConfigError, match="no auto-score schema 'NONE'"):
+    with pytest.raises(ConfigError, match="no auto-score schema 'NONE'; its table BLSampleImageAutoScoreSchema"):
         bring("NONE")
-    with pytest.raises(ConfigError, match="our own ARTscores"):
+    with pytest.raises(ConfigError, match=r"our own ARTscores .*; give another --schema"):
         bring("ARTscore")
     system.config = from_string("", home=config.home)
     with pytest.raises(ConfigError, match=r"set imager\.ispyb\.url"):

@@ -172,7 +172,8 @@ def test_a_viewer_that_needs_no_link_makes_none(config, tmp_path, monkeypatch):
     (tmp_path / "xtalgrid.toml").write_text('[viewer]\nsign_in = "users"\n')
     monkeypatch.setenv("XTALGRID_CONFIG", str(tmp_path / "xtalgrid.toml"))
     refused = run(config, "viewer", "link")
-    assert refused.exit_code == 2 and "without a link" in refused.output
+    assert refused.exit_code == 2 and "so there is no link: people sign in with a password" in refused.output
+    assert "`xtalgrid user add NAME`" in refused.output
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="gives a folder to another account")

@@ -81,7 +81,7 @@ class Client:
     def progress(self, fraction: float, is_checkpoint: bool) -> None:
         """Set the finished fraction of the job, 0..1; it is sent to the client at a later safe point.
 
-        The client recognizes a new checkpoint by its CPU time, so each must have more than the previous one.
+        The client recognises a new checkpoint by its CPU time, so each must have more than the previous one.
         """
         self._fraction = fraction
         if is_checkpoint:

@@ -34,10 +34,10 @@ def read_public_key(path: Path) -> PublicKey:
     try:
         first, _, rest = path.read_text(encoding="ascii").partition("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read as BOINC's code_sign_public ({error})") from error
+        raise ConfigError(f"{path}: cannot be read as BOINC's code_sign_public ({error}); name it by --key") from error
     digits = _digits(rest)
     if not first.isdigit() or not digits or len(digits) % 4:
-        raise ConfigError(f"{path} is not BOINC's code_sign_public")
+        raise ConfigError(f"{path} is not BOINC's code_sign_public; name that by --key")
     half = len(digits) // 2
     return PublicKey(int(first), int(digits[:half], 16), int(digits[half:], 16))
 

@@ -262,6 +262,10 @@ def _plan(config: Config, database: ImagerDatabase) -> Iterator[Finding]:
 def _newest_image(config: Config, database: ImagerDatabase) -> Finding:
     try:
         newest = next(database.newest_first(None, None), None)
+        if newest is None and not config.imager.url and database.last_id() is None:
+            has_source = config.imager.folder or config.imager.ispyb.url
+            command = "create_work" if has_source else "run FOLDER"
+            return Finding(True, "newest image", "none was imported yet", f"`xtalgrid {command}` imports the first")
         if newest is None:
             found = f"no image matches imager.patterns {list(config.imager.patterns)}"
             return Finding(False, "newest image", found, "correct that key, or wait for the first image")

@@ -86,7 +86,9 @@ def read_program(config: Config, ispyb: Ispyb, schema: str) -> Iterator[list[Sco
     """
     classes = ispyb.read(partial(classes_of, schema=schema))
     if not classes:
-        raise ConfigError(f"ISPyB has no auto-score schema {schema!r}")
+        raise ConfigError(
+            f"ISPyB has no auto-score schema {schema!r}; its table BLSampleImageAutoScoreSchema lists them"
+        )
     of_schema = t.auto_scores.c.blSampleImageAutoScoreClassId.in_(list(classes.values()))
     has_any = sa.exists().where(t.auto_scores.c.blSampleImageId == t.images.c.blSampleImageId, of_schema)
     for rows in _pages(ispyb, images_joined(_PLACE).where(has_any)):

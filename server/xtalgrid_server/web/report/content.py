@@ -150,7 +150,8 @@ def plate_report(ledger: Ledger, barcode: str, inspection: int | None = None, mo
     """
     images = ledger.images.of_plate(barcode)
     if not images:
-        raise ConfigError(f"there is no plate {barcode} with an image in visible light; see `xtalgrid search`")
+        why = "with an image in visible light; `xtalgrid search --group-by plate` lists plates"
+        raise ConfigError(f"there is no plate {barcode} {why}")
     inspections = sorted({image.inspection: image.inspected for image in images}.items())
     number = max(inspections, key=lambda pair: (pair[1], pair[0]))[0] if inspection is None else inspection
     of_inspection = [image for image in images if image.inspection == number]

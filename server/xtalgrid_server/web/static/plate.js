@@ -1,7 +1,9 @@
 // The plate page: selecting several wells and scoring them at once. The scores go the same way as those of a drop's page.
 
 import * as given from "./given.js";
+import { keyOf } from "./keyboard.js";
 import * as scores from "./waiting.js";
+import "./sign_in.js";
 
 const $ = (id) => document.getElementById(id);
 const tiles = [...document.querySelectorAll("a.tile[data-image]")];
@@ -76,6 +78,10 @@ function forget() {
   typed = "";
 }
 
+function isOfScore(digits) {
+  return keys.some((key) => key.digits.startsWith(digits));
+}
+
 document.addEventListener("click", (event) => {
   const tile = event.target.closest("a.tile[data-image]");
   if (!selecting || !tile || event.ctrlKey || event.metaKey) return;
@@ -90,7 +96,7 @@ document.addEventListener("click", (event) => {
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.altKey || event.metaKey || event.repeat || document.querySelector("dialog:modal")) return;
   if (event.target.matches("input:not([type=checkbox]), select, textarea")) return;
-  const { key } = event;
+  const key = keyOf(event, (digit) => isOfScore(typed + digit));
   if (key === "s") { start(!selecting); return; }
   if (!selecting) return;
   if (key === "Escape") start(false);
@@ -100,7 +106,7 @@ document.addEventListener("keydown", (event) => {
     const text = typed + key, chosen = keys.find((each) => each.digits === text);
     forget();
     if (chosen) score(chosen.outcome);
-    else if (keys.some((each) => each.digits && each.digits.startsWith(text))) { typed = text; forgetting = setTimeout(() => { forget(); show(); }, 3000); }
+    else if (isOfScore(text)) { typed = text; forgetting = setTimeout(() => { forget(); show(); }, 3000); }
     show();
   } else {
     const chosen = keys.find((each) => each.key && each.key === key);

@@ -14,6 +14,7 @@ export const changes = new EventTarget();  // "change": a score was given, store
 const unshelved = new Map();  // scores that localStorage has no room for
 const given = new Map();  // by image: the newest score given on this page, with its state
 let sending = false, failures = 0, timer = 0, count = 0, most = MOST, problem = "";
+let latest = 0;  // when the newest score was given: a clock that is set back changes no order
 
 // ---- the shelf
 
@@ -58,7 +59,7 @@ function newKey() {  // crypto.randomUUID exists over HTTPS only
 // Give a score: {image, score, outcome, drop, address}, with `undoes` to undo one. Of a mark, note or favourite:
 // {image, drop, address, entry: what it says}.
 export function give(score) {
-  const at = Date.now(), key = newKey();
+  const at = latest = Math.max(Date.now(), latest), key = newKey();
   const entry = { ...score, who: me, key, at, place: `${at}`.padStart(14, "0") + `${count++}`.padStart(6, "0") + key };
   put(entry);
   if (!entry.entry) given.set(entry.image, { ...entry, state: "waiting" });
@@ -194,7 +195,8 @@ function show() {
   const what = entries().length ? ["entry", "entries"] : ["score", "scores"];
   const scores = (number) => `${number} ${what[number === 1 ? 0 : 1]}`;
   const parts = [];
-  if (own) parts.push(`${scores(own)} waiting${problem && problem !== "sign-in" ? `: ${problem} They are kept and sent again.` : ""}`);
+  const why = problem === "sign-in" ? "sign in to save them" : `${problem} They are kept and sent again.`;
+  if (own) parts.push(`${scores(own)} waiting${problem && `: ${why}`}`);
   if (no) parts.push(`${scores(no)} refused: ${refused().map((entry) => entry.drop).join(", ")}`);
   if (others.length) parts.push(`scores of ${others.join(", ")} wait for them to sign in`);
   line.textContent = parts.join(" · ");
@@ -216,6 +218,9 @@ window.addEventListener("storage", (event) => {  // another tab gave, stored or 
   changes.dispatchEvent(new Event("change"));
 });
 window.addEventListener("pagehide", send);
+window.addEventListener("pageshow", (event) => {
+  if (event.persisted && me) location.reload();  // Back showed it as it was left, before later scores or signing out
+});
 window.addEventListener("beforeunload", (event) => {
   send();
   if (unshelved.size || (problem && isWaiting())) event.preventDefault();  // the browser asks whether to leave

@@ -2,6 +2,7 @@
 // on the screen when its first key was pressed. Without scripts, the page's forms and links do the same.
 
 import { readSetting, saveSetting } from "./kept.js";
+import { keyOf } from "./keyboard.js";
 import { pictureKey, setUpChops, setUpPicture } from "./picture.js";
 import * as given from "./given.js";
 import * as marks from "./marks.js";
@@ -185,6 +186,9 @@ function undo() {
   else if (undone.address) scores.settled(2000).then(() => location.assign(undone.address));
 }
 
+function isOfScore(digits) {
+  return keys.some((key) => key.digits.startsWith(digits));
+}
 function type(digit) {
   clearTimeout(forgetting);
   const drop = typed ? typed.drop : current();
@@ -193,7 +197,7 @@ function type(digit) {
   forgetDigits();
   if (!drop) return;
   if (chosen) { score(chosen.outcome, drop); return; }
-  if (keys.some((key) => key.digits.startsWith(text))) typed = { digits: text, drop };
+  if (isOfScore(text)) typed = { digits: text, drop };
   forgetting = setTimeout(forgetDigits, typed ? 3000 : 1500);
   paintDigits(typed ? `${text}_` : `no score ${text}`);
 }
@@ -292,7 +296,7 @@ function paintMark(tile) {
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.altKey || event.metaKey || document.querySelector("dialog:modal")) return;
   if (event.target.matches("input:not([type=checkbox]), select, textarea")) return;
-  const { key } = event;
+  const key = keyOf(event, (digit) => isOfScore((typed?.digits ?? "") + digit));
   if (key === "Enter" && event.target.id === "stay") event.preventDefault();  // it would press the first button
   if (event.repeat && !key.startsWith("Arrow")) return;  // a key held down is pressed once
   if (key === " ") {
