@@ -89,7 +89,13 @@ class Told:
 def receivers(config: Config, ledger: Ledger, told: Told) -> list[Receiver]:
     """Return everybody who wants to be told of new crystals."""
     visibility, found = Visibility(config, ledger), list[Receiver]()
-    for who, settings in ledger.notices.settings().items():
+    people = visibility.people.now()
+    everybody = ledger.notices.settings() if people.is_read else {}
+    if not people.is_read:
+        # Without it, what waits for people would be taken for what they may not see any more, and forgotten.
+        why = "; ".join(map(one_line, people.problems))
+        told.failures.append(f"viewer.people_file: {why}; people are told of new crystals when it can be read again")
+    for who, settings in everybody.items():
         if settings.since is None or (config.viewer.sign_in == "users" and not ledger.users.password(who)):
             continue
         sight = visibility.sight(who)
@@ -209,14 +215,14 @@ def digest_moment(config: Config, when: When) -> datetime:
 
 
 def _alerts(config: Config, ledger: Ledger, waiting: Sequence[Notice]) -> list[Alert]:
-    ids = {notice.score_id: notice.id for notice in waiting}
-    images = ledger.images.of_scores(sorted(ids))
+    ids = {notice.drop: notice.id for notice in waiting}  # not by score: there may be a newer one since
+    images = ledger.images.of_scores(sorted({notice.score_id for notice in waiting}))
     crystals = with_past(ledger, [image for image in images if config.light.is_scored(image.image_name)])
     contents = ledger.contents.of_plates({crystal.image.barcode for crystal in crystals})
     return [
-        Alert(ids[crystal.image.score_id], crystal, contents(*crystal.image.drop))
+        Alert(ids[crystal.image.drop], crystal, contents(*crystal.image.drop))
         for crystal in crystals
-        if crystal.image.score_id is not None
+        if crystal.image.drop in ids
     ]
 
 
