@@ -118,7 +118,8 @@ def create_work(
     dry_run
         Only report what would be planned.
     retry
-        Also plan images of failed units again.
+        Also plan images of failed units again, and those that failed in a worker for a reason that may be its
+        computer's, however old they are.
     backfill
         Also plan images of the archive, if no fresh ones wait.
     """
@@ -153,12 +154,23 @@ def finish_planned(config: Config, ledger: Ledger, grid: Grid) -> None:
     for name in (name for name, (state, _) in under_way.items() if name in known and state == "planned"):
         ledger.units.set_state(_unit(ledger, name), "sent")
     lost = [name for name in under_way if name not in known]
+    if lost and not _has_entries(config.image_root):
+        unbuilt = [name for name in lost if not grid.staged(name).exists()]
+        if unbuilt:  # built now, they would hold no images, and all of these would fail for good
+            log.warning(
+                "%s: %d units wait to be made again: there is nothing in %s; is the share mounted?",
+                STEP,
+                len(unbuilt),
+                config.image_root,
+            )
+        lost = [name for name in lost if name not in unbuilt]
     for part in (lost[start : start + grid.batch] for start in range(0, len(lost), grid.batch)):
         submissions = []
         for unit in (_unit(ledger, name) for name in part):
             manifest, images = wire.decode_manifest(unit.manifest), ledger.units.images(unit)
-            if not grid.staged(unit.name).exists():
-                write_unit(config, grid.staged(unit.name), manifest, images)
+            if not grid.staged(unit.name).exists() and not write_unit(config, grid.staged(unit.name), manifest, images):
+                ledger.units.fail(unit, "none of its images can be read as they were planned; the log says why")
+                continue
             fresh = all(is_fresh(config, image.moment, newest) for image in images)
             submissions.append(Submission(manifest, under_way[unit.name][1], fresh))
         _submit(ledger, grid, submissions)
@@ -257,6 +269,8 @@ class _Run:
             archive = self._read_archive(source, archive, newest)
         looked_at = self._look_at_older(source, progress.looked_at, newest)
         self._take_mended_files(newest)
+        if self._retry:
+            self._take_failed(newest)
         self.close_unit()
         self.hand_over()
         if not self._dry_run and newest is not None:
@@ -363,6 +377,15 @@ class _Run:
             image for image, *known in failed if (about := self.files.size_and_time(image)) and list(about) != known
         ]
         for group in self.unplanned(([image] for image in changed), any_options=True):
+            if self.full():
+                break
+            fresh = is_fresh(self._config, group.moment, newest)
+            if fresh or newest is None or self._room_for_older(newest) > 0:
+                self.take(group, fresh)
+
+    def _take_failed(self, newest: Moment | None) -> None:
+        """Take the images of units that failed, and those that a computer may have failed at, as there is room."""
+        for group in self.unplanned(([image] for image in self._ledger.units.to_retry()), any_options=True):
             if self.full():
                 break
             fresh = is_fresh(self._config, group.moment, newest)
