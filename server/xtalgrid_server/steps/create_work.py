@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -40,6 +40,9 @@ STEP = "create_work"
 
 _IDS_AGAIN = 2000
 """Inspections read again by id, because their images may be entered later than themselves."""
+
+_STRAYS, _LEAP = 20, 1_000_000
+"""At most so many of the highest ids may be strays, which somebody chose by hand: a leap lies below them."""
 
 _ASKED = 250
 """Number of inspections in one query of the ledger."""
@@ -237,16 +240,18 @@ class _Run:
 
     def read(self, source: ImageSource, key: str, backfill: bool) -> None:
         """Read what is new, then gaps, look-back and archive; save the progress once all units are submitted."""
-        entered = source.last_id() or 0
+        highest = source.highest_ids(_STRAYS + 1) or [0]
+        entered = without_strays(highest)
         progress = not_beyond(self._horizon, load_progress(self._ledger, key))
-        if progress.first_id is not None and entered < progress.last_id:
+        if progress.first_id is not None and highest[0] < progress.last_id:
             log.warning(
                 "%s: the highest INSPECTID was %d and is %d: inspections were deleted, or the imager database was "
                 "restored; what is entered from now on is read again",
                 STEP,
                 progress.last_id,
-                entered,
+                highest[0],
             )
+        if progress.first_id is not None and entered < progress.last_id:
             progress = msgspec.structs.replace(
                 progress, first_id=min(progress.first_id, entered), last_id=min(progress.last_id, entered)
             )
@@ -264,7 +269,8 @@ class _Run:
         if progress.newest is not None and not self.full():
             self._read_look_back(source, progress.newest, look_back)
         first_id, last_id = (entered, entered) if progress.first_id is None else (progress.first_id, progress.last_id)
-        last_id = self._read_by_id(source, max(last_id - _IDS_AGAIN, first_id), last_id)
+        # Not beyond `entered`: ids that follow a stray's are never given, so what comes later lies below it.
+        last_id = min(self._read_by_id(source, max(last_id - _IDS_AGAIN, first_id), last_id), entered)
         if backfill and archive is not None and newest is not None:
             archive = self._read_archive(source, archive, newest)
         looked_at = self._look_at_older(source, progress.looked_at, newest)
@@ -517,6 +523,12 @@ class _Run:
         made, self._made = self._made, []
         if made:
             _submit(self._ledger, self._grid, made)
+
+
+def without_strays(ids: Sequence[int]) -> int:
+    """Return the highest of the highest ids, given in falling order, that leads on to the others without a leap."""
+    below_leaps = (lower for higher, lower in itertools.pairwise(ids) if higher - lower > _LEAP)
+    return min(below_leaps, default=ids[0])
 
 
 def _has_entries(folder: Path) -> bool:
