@@ -18,7 +18,7 @@ from xtalgrid_core.outcomes import Outcome
 from ..domain.images import FileState, ImageRow
 from . import tables as t
 from .database import LedgerDatabase, insert, now
-from .entering import enter_files, record_files
+from .entering import correct_images, enter_files, record_files
 from .failures import add_failure, close_failures
 from .shapes import image_row
 
@@ -40,10 +40,11 @@ class PlannedImage:
 class PlannedFile:
     """What was planned of an image: each content's SHA-256, when the last one was (UTC), and the file as last read.
 
-    See `FileState`; size and time are None if an earlier version planned it.
+    See `FileState`; size and time are None if an earlier version planned it. `image` is what the ledger has.
     """
 
     image_id: int
+    image: ImageRow
     sha256: str
     contents: frozenset[str]
     at: datetime
@@ -109,6 +110,7 @@ class Units:
         return {
             key: PlannedFile(
                 image_id=rows[0].id,
+                image=image_row(rows[0]),
                 sha256=rows[0].sha256,
                 contents=frozenset(row.content for row in rows),
                 at=max(row.made_at for row in rows),
@@ -136,6 +138,11 @@ class Units:
         with self._db.writing() as connection:
             record_files(connection, files)
             close_failures(connection, [image_id for image_id, _ in files], step)
+
+    def correct_image(self, image_id: int, image: ImageRow) -> None:
+        """Record what an image shows, as it was corrected in the imager database; see `correct_images`."""
+        with self._db.writing() as connection:
+            correct_images(connection, [(image_id, image)])
 
     def images_under_way(self, since: datetime | None = None, before: datetime | None = None) -> int:
         """Count the images whose unit has not come back; of inspections since and before then (imager's local time)."""

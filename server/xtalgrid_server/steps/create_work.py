@@ -30,9 +30,9 @@ from ..domain.log import log
 from ..grids.base import Grid, Submission
 from ..imager.source import ImageSource
 from ..ledger.store import Ledger
-from ..ledger.units import PlannedImage, Unit, options_hash
+from ..ledger.units import PlannedFile, PlannedImage, Unit, options_hash
 from .file_changes import OLDER, FileChanges
-from .pack import CheckedImage, check_image, make_manifest, read_file, write_unit
+from .pack import CheckedImage, check_image, image_path, make_manifest, read_file, write_unit
 from .progress import Archive, Gap, Progress, load_progress, not_beyond, progress_key, save_progress
 from .promote import model_entries, second_opinion_entry
 
@@ -144,6 +144,7 @@ def create_work(
     run.close_unit()
     run.hand_over()
     run.record_unusable(source.unusable)
+    run.tell_corrections()
     if run.created.lights.untold:
         log.warning("%s: %s", STEP, run.created.lights.untold_line)
     return run.created
@@ -231,6 +232,9 @@ class _Run:
         self._taken: set[tuple[int, str]] = set()
         self._light = config.light
         self._inspections: set[int] = set()
+        self._corrected: set[ImageRow] = set()
+        self._followed: list[str] = []
+        self._not_followed: list[str] = []
         self._noted: set[tuple[int, str]] = set()
         self.files = FileChanges(config, ledger, STEP, dry_run)
         self.created = Created()
@@ -426,12 +430,45 @@ class _Run:
                 new = []
                 for image in scored:
                     planned = there.get((image.inspect_id, image.image_name))
+                    if planned is not None and not image.is_where(planned.image):
+                        self._follow_correction(image, planned)
                     if not planned_only if planned is None else self.files.differs(image, planned):
                         new.append(image)
                 if new and group[0].inspect_id not in self._inspections:
                     self._inspections.add(group[0].inspect_id)
                     self.created.lights.add_scored(self._light, scored)
                 yield _Inspection(group[0].moment, len(group), new)
+
+    def _follow_correction(self, image: ImageRow, planned: PlannedFile) -> None:
+        """Correct the ledger where plate, inspection, well or date were corrected in the imager database."""
+        if image in self._corrected or self._dry_run:  # a gap and the look-back may overlap
+            return
+        self._corrected.add(image)
+        what = f"INSPECTID {image.inspect_id}, {planned.image.place}, is {image.place} now"
+        if self.files.is_same(image, planned):
+            self._ledger.units.correct_image(planned.image_id, image)
+            self._followed.append(what)
+        else:
+            try:
+                remedy = f"put its file to {image_path(self._config, image)}"
+            except ImageError as error:
+                remedy = error.detail
+            self._not_followed.append(f"{what}; if that is right, {remedy}")
+
+    def tell_corrections(self) -> None:
+        """Log what was corrected in the imager database, and whether the ledger follows."""
+        for found, said in (
+            (self._followed, "and here"),
+            (self._not_followed, "but not here, as the file is not there, or not the one that was scored"),
+        ):
+            if found:
+                log.warning(
+                    "%s: %d images were corrected in the imager database, %s; the first: %s",
+                    STEP,
+                    len(found),
+                    said,
+                    found[0],
+                )
 
     def _visible(self, inspections: list[list[ImageRow]]) -> list[list[ImageRow]]:
         """Return the images that may be scored; record the others."""
