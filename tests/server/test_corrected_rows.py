@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -68,6 +68,19 @@ def test_well_plate_and_date_follow_a_correction(system, imaged, correct, score_
     system.create_work()
     assert "corrected in the imager" not in caplog.text, "said once"
     assert system.finalize(frames="none").run == ""
+
+
+def test_an_alert_that_waits_is_about_the_corrected_well(system, imaged, correct):  # noqa: F811
+    days = (datetime.now() - INSPECTED).days - 1
+    (row,) = imaged(days)
+    system.create_work(), come_back(system)
+    system.ledger.alerts.add(system.ledger.images.of_plate("P1"))
+    correct(row.inspect_id, col=7)
+    system.create_work()
+    shown = []
+    for _ in range(2):
+        system.send_alerts(shown.append)
+    assert [[one.crystal.image.well for one in alerts] for alerts in shown] == [[Well(1, 7, 1)], []]
 
 
 def test_a_row_whose_file_was_missing_is_planned_where_it_is_now(system, imaged, correct):  # noqa: F811

@@ -102,7 +102,11 @@ def _waiting(config: Config, ledger: Ledger) -> list[Alert]:
     images = [image for image in found if config.light.is_scored(image.image_name)]
     crystals = with_past(ledger, images)
     contents = ledger.contents.of_plates(crystal.image.barcode for crystal in crystals)
-    alerts = [Alert(waiting[crystal.image.drop][0], crystal, contents(*crystal.image.drop)) for crystal in crystals]
+    alerts = [
+        Alert(waiting[crystal.image.drop][0], crystal, contents(*crystal.image.drop))
+        for crystal in crystals
+        if crystal.image.drop in waiting  # one whose well was corrected since has an alert of its own
+    ]
     return sorted(alerts, key=lambda a: (a.crystal.image.barcode, -a.crystal.chance_of_new, a.crystal.image.well))
 
 
