@@ -26,6 +26,9 @@ from ..ledger.store import Ledger
 
 ORIGIN = "imager database"
 
+_HIGHEST = 2**63 - 1
+"""Of all ids."""
+
 OLD_PLATES = 250
 """How many plates without recent inspections and scores a run reads the contents of."""
 
@@ -96,9 +99,11 @@ def _sync_scores(
     while True:
         at = now()
         page = samples.score_page(database, after)
+        # No row follows the last page, so those recorded with higher ids were deleted, the newest score among them.
+        upto = page.last if page.has_next and page.last is not None else _HIGHEST
+        done.rows += len(page.scores)
+        done.recorded += ledger.imager_scores.record(page.scores, between=(after, upto, at))
         if page.last is not None:
-            done.rows += len(page.scores)
-            done.recorded += ledger.imager_scores.record(page.scores, between=(after, page.last, at))
             after = page.last
             if page.last > progress.last:
                 progress.last = page.last
