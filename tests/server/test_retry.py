@@ -10,7 +10,7 @@ from xtalgrid_core.outcomes import Outcome
 from xtalgrid_server.steps.account import account
 
 from .conftest import answer, draw_well, result_of
-from .test_create_work import imaged, imager_of, planned  # noqa: F401
+from .test_create_work import imaged, imager_of, labs, planned  # noqa: F401
 
 
 def come_back(system, *said):
@@ -117,3 +117,22 @@ def test_a_lost_unit_without_images_is_given_up_until_they_are_back(system, imag
     assert system.create_work(retry=True).planned == 2
     come_back(system, Outcome.CLEAR, Outcome.CLEAR)
     assert counts(system) == (2, 2, 0, 0)
+
+
+def test_old_images_that_could_not_be_read_are_tried_again(labs):  # noqa: F811
+    image = imager_of(labs)
+    paths = [labs.config.image_root / "P1" / str(n.inspection) / n.image_name for n in image(-300, 3, file=False)]
+    image(0, 1)
+    for path in paths:  # stands for a share that is away in the middle of a run: any error but "no such file"
+        path.parent.mkdir(parents=True)
+        path.symlink_to(path)
+    labs.create_work(), come_back(labs, Outcome.CLEAR)
+    failed = labs.create_work(backfill=True).failed
+    assert [error.reason for _, error in failed] == [FailureReason.UNREADABLE_FILE] * 3
+    assert labs.create_work(backfill=True).planned == 0
+    for number, path in enumerate(paths):
+        path.unlink()
+        draw_well(path, shade=number)
+    assert labs.create_work().planned == 3
+    come_back(labs, *[Outcome.CLEAR] * 3)
+    assert counts(labs) == (4, 4, 0, 0)
