@@ -136,3 +136,19 @@ def test_old_images_that_could_not_be_read_are_tried_again(labs):  # noqa: F811
     assert labs.create_work().planned == 3
     come_back(labs, *[Outcome.CLEAR] * 3)
     assert counts(labs) == (4, 4, 0, 0)
+
+
+def test_a_unit_that_is_assimilated_meanwhile_is_not_lost(system, imaged, monkeypatch):  # noqa: F811
+    imaged(0, 2)
+    system.create_work()
+    known = system.grid.known
+
+    def late(attempts):
+        come_back(system, Outcome.CLEAR, Outcome.CLEAR)
+        return known(attempts)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(system.grid, "known", late)
+        system.create_work()
+    assert system.grid.waiting() == []
+    assert system.ledger.counts()["units"] == {"returned": 1}

@@ -171,6 +171,8 @@ def finish_planned(config: Config, ledger: Ledger, grid: Grid) -> None:
     for part in (lost[start : start + grid.batch] for start in range(0, len(lost), grid.batch)):
         submissions = []
         for unit in (_unit(ledger, name) for name in part):
+            if unit.state not in ("planned", "sent"):
+                continue  # it was assimilated, and left the grid, after `attempts` was read
             manifest, images = wire.decode_manifest(unit.manifest), ledger.units.images(unit)
             if not grid.staged(unit.name).exists() and not write_unit(config, grid.staged(unit.name), manifest, images):
                 ledger.units.fail(unit, "none of its images can be read as they were planned; the log says why")
