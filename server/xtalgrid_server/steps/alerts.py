@@ -26,7 +26,7 @@ from ..domain.novelty import new_since
 from ..ledger.contents import Contents
 from ..ledger.database import now
 from ..ledger.store import Ledger
-from .mail import mail_failure, mail_server, reason
+from .mail import mail_failure, mail_server, message_id, reason
 from .new_crystals import NewCrystal, crystal_from, new_crystals, with_past
 
 _SHOWN = 5
@@ -152,9 +152,7 @@ def message(config: Config, plate: list[Alert]) -> EmailMessage:
     mail["From"] = config.alerts.sender
     mail["To"] = ", ".join(config.alerts.recipients)
     mail["Date"] = formatdate()
-    domain = config.alerts.sender.partition("@")[2].rstrip(">")
-    ids = [alert.id for alert in plate]
-    mail["Message-ID"] = f"<xtalgrid.{config.imager.source}.{min(ids)}-{max(ids)}@{domain}>"
+    mail["Message-ID"] = message_id(config, sorted(alert.crystal.image.drop for alert in plate))
     mail["Auto-Submitted"] = "auto-generated"
     head = f"{number} on plate {first.barcode}, where p_crystal reached {crystal_from(config):g} for the first time:"
     mail.set_content("\n".join([head, "", *(line for alert in plate for line in _lines(config, alert))]))

@@ -7,7 +7,6 @@ they may not see (`steps.visibility`), be it when it is recorded or when it is s
 
 from __future__ import annotations
 
-import hashlib
 import html
 import itertools
 import smtplib
@@ -31,7 +30,7 @@ from ..ledger.database import now
 from ..ledger.notices import Notice, Settings
 from ..ledger.store import Ledger
 from .alerts import Alert, describe, drop_url
-from .mail import mail_failure, mail_server, reason, secret_line
+from .mail import mail_failure, mail_server, message_id, reason, secret_line
 from .new_crystals import NewCrystal, crystal_from, new_crystals, with_past
 from .outgoing import RefusedMessageError, post
 from .visibility import Sight, Visibility
@@ -268,9 +267,8 @@ def digest(config: Config, receiver: Receiver, project: str, alerts: Sequence[Al
     mail["From"] = config.alerts.sender
     mail["To"] = receiver.address
     mail["Date"] = formatdate()
-    domain = config.alerts.sender.partition("@")[2].rstrip(">")
-    same = hashlib.sha256(repr((receiver.who, sorted(alert.id for alert in alerts))).encode()).hexdigest()[:24]
-    mail["Message-ID"] = f"<xtalgrid.{config.imager.source}.{same}@{domain}>"
+    drops = sorted(alert.crystal.image.drop for alert in alerts)
+    mail["Message-ID"] = message_id(config, (receiver.who, receiver.since, drops))
     mail["Auto-Submitted"] = "auto-generated"
     page = f"{config.viewer.url.rstrip('/')}/notifications" if config.viewer.url else ""
     if page:
