@@ -7,6 +7,7 @@ import pytest
 from xtalgrid_core import wire
 from xtalgrid_core.errors import FailureReason
 from xtalgrid_core.outcomes import Outcome
+from xtalgrid_server.reports.status import status
 from xtalgrid_server.steps.account import account
 
 from .conftest import answer, draw_well, result_of
@@ -76,9 +77,12 @@ def test_units_of_old_images_that_failed_are_made_again(system, imaged):  # noqa
     system.create_work()
     come_back(system, Outcome.CLEAR)
     assert system.create_work().planned == 0
-    assert system.create_work(retry=True).planned == 2
-    come_back(system, Outcome.CLEAR, Outcome.CLEAR)
+    assert list(status(system.config, system.ledger, system.imager).failed_units) == [name]
+    assert system.create_work(retry=True, wells_per_unit=1).units == 2
+    assert status(system.config, system.ledger, system.imager).failed_units == {}, "its images are in other units now"
+    come_back(system, Outcome.CLEAR)
     assert counts(system) == (3, 3, 0, 0)
+    assert status(system.config, system.ledger, system.imager).failed_units == {}
 
 
 def test_a_lost_unit_is_not_made_while_the_share_is_off(system, imaged, caplog):  # noqa: F811

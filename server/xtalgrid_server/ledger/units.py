@@ -202,6 +202,18 @@ class Units:
         """Return the units whose newest state is one of these, oldest first."""
         return [_unit(row) for row in self._db.rows(_select_units().where(t.units.c.state.in_(states)))]
 
+    def failed(self) -> list[Unit]:
+        """Return the units that failed, oldest first, except those whose images were all scored or planned since."""
+        image, scores = t.unit_images.c, t.scores.c
+        others, units = t.unit_images.alias(), t.units.alias()
+        is_scored = sa.exists().where(scores.image_id == image.image_id, scores.sha256 == image.sha256)
+        in_another = sa.exists().where(
+            others.c.image_id == image.image_id, units.c.id == others.c.unit_id, units.c.state.in_(("planned", "sent"))
+        )
+        is_left = sa.exists().where(image.unit_id == t.units.c.id, ~is_scored, ~in_another)
+        statement = _select_units().where(t.units.c.state == "failed", is_left)
+        return [_unit(row) for row in self._db.rows(statement)]
+
     def named(self, name: str) -> Unit | None:
         """Return the unit of this name, or None."""
         return next(map(_unit, self._db.rows(_select_units().where(t.units.c.name == name))), None)
