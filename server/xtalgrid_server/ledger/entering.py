@@ -71,7 +71,7 @@ def correct_images(connection: sa.Connection, images: Sequence[tuple[int, ImageR
     if not images:
         return
     names = ("barcode", "inspection", "inspected", "row", "col", "subwell")
-    values = {name: sa.bindparam(f"new_{name}") for name in names}
+    values: dict[str, Any] = {name: sa.bindparam(f"new_{name}") for name in names}
     statement = t.images.update().where(t.images.c.id == sa.bindparam("image_id"))
     connection.execute(
         statement.values(**values, changed_at=now()),
