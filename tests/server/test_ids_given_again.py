@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from datetime import datetime
 
 import msgspec
 import pytest
@@ -49,3 +50,30 @@ def test_a_corrected_well_keeps_its_score(system, score, score_table):
     assert system.finalize(frames="none").actions == {"publish": 1}
     assert system.publish().refused == []
     assert [one[0] for one in score_table()] == [row.inspect_id]
+
+
+def test_scores_that_a_restored_database_lacks_are_said_and_written_again(system, score, score_table, caplog):
+    today = datetime.now().replace(microsecond=0)
+    score({(1, 1): Outcome.HARVESTABLE}, inspection=1, inspected=today)
+    system.finalize(frames="none"), system.publish(), system.sync()
+    score({(1, 1): Outcome.CLEAR, (2, 1): Outcome.CLEAR}, inspection=2, inspected=today)
+    system.finalize(frames="none"), system.publish(), system.sync()
+    before, table = score_table(), system.imager.tables.scores
+    with system.imager.transaction() as connection:
+        connection.execute(table.delete().where(table.c.scoreid > 1))
+    assert system.sync().missing == 2
+    assert "2 ARTscores that were published are not in the score table any more" in caplog.text
+    files = sorted((system.config.outbox / "done").glob("*.csv"))
+    assert f"set_autoscore {files[0].parent}/*.csv" in caplog.text
+    assert system.publish(files).actions == {"same": 1, "insert": 2}
+    assert score_table() == before
+    assert system.publish(files).actions == {"same": 3}
+    assert system.sync().missing == 0
+
+
+def test_a_run_that_was_undone_is_not_missed(system, score, score_table):
+    score({(1, 1): Outcome.HARVESTABLE}, inspected=datetime.now().replace(microsecond=0))
+    run = system.finalize(frames="none").run
+    system.publish(), system.sync()
+    system.undo(run, "jdoe")
+    assert (score_table(), system.sync().missing) == ([], 0)
