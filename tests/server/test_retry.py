@@ -48,12 +48,16 @@ def counts(system):
 def test_an_image_that_a_computer_failed_at_is_scored_by_another_try(old):
     assert counts(old) == (3, 2, 1, 0)
     assert old.create_work().planned == 0
+    (image,) = (one for one in old.ledger.images.of_plate("P1") if one.failure)
+    old.ledger.corrections.add(image.image_id, Outcome.BAD_FORM, "jdoe", score_id=image.score_id)
     assert old.create_work(retry=True).planned == 1
     assert planned(old) == [1]
     assert old.create_work(retry=True).planned == 0, "it is under way"
     assert come_back(old, Outcome.HARVESTABLE).scores == 1
     assert counts(old) == (3, 3, 0, 0)
     assert old.finalize(frames="none").actions["publish"] == 3
+    ((_, given),) = old.ledger.corrections.in_force(["P1"])
+    assert (given.who, given.outcome, given.score_id) == ("jdoe", Outcome.BAD_FORM, None)
     assert old.create_work(retry=True).planned == 0
 
 

@@ -69,6 +69,8 @@ class Scores:
                     elif (row.image_id, row.sha256) in contents:
                         failed.append(row.id)
             for part in chunks(failed):  # a new row, as the finalizer looks for new ids
+                saw = t.corrections.c.score_id  # a failure is no ARTscore that a person saw
+                connection.execute(t.corrections.update().where(saw.in_(part)).values(score_id=None))
                 connection.execute(t.scores.delete().where(t.scores.c.id.in_(part)))
             new = [
                 _score_values(answer, planned[answer.number], key, options, result, result_id)
