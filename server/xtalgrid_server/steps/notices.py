@@ -88,12 +88,12 @@ class Told:
 def receivers(config: Config, ledger: Ledger, told: Told) -> list[Receiver]:
     """Return everybody who wants to be told of new crystals."""
     visibility, found = Visibility(config, ledger), list[Receiver]()
-    people = visibility.people.now()
-    everybody = ledger.notices.settings() if people.is_read else {}
-    if not people.is_read:
+    people, everybody = visibility.people.now(), ledger.notices.settings()
+    if everybody and not people.is_read:
         # Without it, what waits for people would be taken for what they may not see any more, and forgotten.
         why = "; ".join(map(one_line, people.problems))
         told.failures.append(f"viewer.people_file: {why}; people are told of new crystals when it can be read again")
+        everybody = {}
     for who, settings in everybody.items():
         if settings.since is None or (config.viewer.sign_in == "users" and not ledger.users.password(who)):
             continue
