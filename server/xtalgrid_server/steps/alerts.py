@@ -17,7 +17,7 @@ from email.utils import formatdate
 from typing import Any
 from urllib.parse import quote
 
-from xtalgrid_core.errors import XtalgridError
+from xtalgrid_core.errors import ConfigError, XtalgridError
 from xtalgrid_core.frames import percent
 from xtalgrid_core.lines import one_line
 
@@ -132,7 +132,7 @@ def _mail(config: Config, ledger: Ledger, alerts: list[Alert], sent: SentAlerts)
                 for address, (code, text) in others.items():
                     why = f"{code} {text.decode(errors='replace')}"
                     left_out.setdefault(address, f"{address} got no mail of plate {one_line(barcode)}: {one_line(why)}")
-    except (OSError, smtplib.SMTPException) as error:
+    except (OSError, smtplib.SMTPException, ConfigError) as error:
         refused.append(reason(error))
     failures = [mail_failure(config.alerts, "; ".join(_few(refused)))] if refused else []
     failures += [f"{line}; correct alerts.recipients" for line in _few(list(left_out.values()))]

@@ -11,7 +11,7 @@ import ssl
 import threading
 import time
 import zoneinfo
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -24,7 +24,8 @@ from xtalgrid_server.config import from_string
 from xtalgrid_server.domain.wells import Well
 from xtalgrid_server.ledger.contents import Contents
 from xtalgrid_server.ledger.notices import Settings
-from xtalgrid_server.steps import outgoing
+from xtalgrid_server.steps import alerts, outgoing
+from xtalgrid_server.steps.mail import secret_line
 from xtalgrid_server.steps.notices import address_problem, digest_moment
 
 from .test_alerts import LATELY, Choosy, Inbox, mail_server  # noqa: F401
@@ -429,6 +430,20 @@ def test_a_message_that_is_refused_holds_up_no_other_project_s(xtalgrid, inspect
     for who, channel in (("ann", "mail"), ("", "group")):
         assert len(system.ledger.notices.waiting(who, channel)) == 1
         assert system.ledger.notices.last_delivery(who, channel).failed == 1, "it is tried again in ten minutes"
+
+
+def test_webhooks_do_not_wait_for_the_mail_server_s_password(xtalgrid, inspect, hook, tmp_path, monkeypatch):
+    @contextmanager
+    def without_password(settings):
+        secret_line(str(tmp_path / "gone"), "alerts.password_file")
+        yield
+
+    monkeypatch.setattr(alerts, "mail_server", without_password)
+    inspect(1, {1: 0.9}, first=LATELY)
+    toml = MAIL.format(port=1) + 'recipients = ["lab@lab.example"]\n' + toml_of(tmp_path, hook, "json")
+    told = xtalgrid("alerts", toml=toml)
+    assert told.exit_code == 2 and "alerts.password_file: cannot read" in told.output
+    assert len(hook.posts) == 1
 
 
 def test_a_webhook_that_is_away_is_asked_once(xtalgrid, inspect, system, hook, tmp_path):
