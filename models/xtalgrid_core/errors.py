@@ -56,6 +56,17 @@ class FailureReason(StrEnum):
     INTERNAL = "internal error"
 
 
+MAY_BE_THE_COMPUTER_S = (
+    FailureReason.MISSING_FILE,
+    FailureReason.UNREADABLE_FILE,
+    FailureReason.HASH_DIFFERS,
+    FailureReason.CRASHED_WORKER,
+    FailureReason.TIMED_OUT,
+    FailureReason.INTERNAL,
+)
+"""Reasons of a worker that may lie in its computer, or in what it was sent: another try may score the image."""
+
+
 class ImageError(XtalgridError):
     """One image cannot be scored.
 

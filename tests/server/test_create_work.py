@@ -443,6 +443,38 @@ def test_ids_that_go_back_are_read_again(labs, caplog):
     assert labs.create_work().planned == 1, old
 
 
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_stray_id_hides_no_old_plate(labs, is_first):
+    """Somebody entered an inspection with an id of their own; an old plate is entered after that."""
+    image, inspections, images = imager_of(labs), labs.imager.tables.inspections, labs.imager.tables.images
+    rows = image(0, 3)
+    if not is_first:
+        labs.create_work()
+    (stray,) = image(0.5)
+    with labs.imager.transaction() as connection:
+        for table in (inspections, images):
+            connection.execute(table.insert().from_select(*moved(table, stray.inspect_id, 2_000_000_000)))
+        for table in (images, inspections):
+            connection.execute(table.delete().where(table.c.inspectid == stray.inspect_id))
+    labs.create_work(), labs.create_work()
+    assert len(planned(labs)) == 4
+    for number in range(2):
+        old = ImageRow(0, "P0", number + 1, INSPECTED - timedelta(days=3000), Well(1, 1, 1), f"old{number}.jpg")
+        draw_well(labs.config.image_root / "P0" / str(number + 1) / old.image_name, shade=200 + number)
+        with labs.imager.transaction() as connection:
+            entered = {"inspectid": rows[-1].inspect_id + 1 + number, "barcodeid": "P0", "col": 1, "i_row": 1}
+            numbers = {"subwell": 1, "inspectnumber": number + 1, "inspectdate": old.inspected}
+            connection.execute(inspections.insert().values(**entered, **numbers))
+            connection.execute(images.insert().values(inspectid=entered["inspectid"], imagename=old.image_name))
+        assert labs.create_work().planned == 1, number
+
+
+def moved(table, inspect_id, to):
+    """The columns of a table, and a query of the rows of an inspection with another id."""
+    columns = [sa.literal(to) if c.key == "inspectid" else c for c in table.c]
+    return [c.key for c in table.c], sa.select(*columns).where(table.c.inspectid == inspect_id)
+
+
 def test_a_row_that_cannot_be_used_is_recorded_once(labs):
     first, odd, last = imager_of(labs)(0, 3)
     columns = labs.imager.tables.inspections

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import resource
 import socket
@@ -9,11 +11,14 @@ import sqlite3
 import sys
 from contextlib import closing, contextmanager
 
+import filelock
 import pytest
 from click.testing import CliRunner
 
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_server.cli.main import main
+from xtalgrid_server.config import from_string
+from xtalgrid_server.steps.step import step
 from xtalgrid_server.storage.engines import open_engine, place, sqlite_remedy
 
 
@@ -143,3 +148,21 @@ def test_a_database_is_named_without_its_account_and_password():
         open_engine("mysql+none://reader:secret@host/x", "imager.url")
     engine = open_engine("postgresql+psycopg://reader:secret@host:5433/x", "imager.url")
     assert place(engine.url) == "postgresql at host:5433"
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [
+        (errno.EACCES, "run this as the account that owns it"),
+        (errno.ENOSPC, "free some disk space"),
+        (errno.ENOLCK, "check the disk, or the share"),
+        (errno.EROFS, "check the disk, or the share"),
+    ],
+)
+def test_a_lock_that_cannot_be_taken_names_the_remedy(tmp_path, monkeypatch, number, remedy):
+    def refuse(lock):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", refuse)
+    with pytest.raises(ConfigError, match=remedy), step(from_string("", home=tmp_path / "home"), "finalizer"):
+        pass

@@ -1,5 +1,9 @@
 """The local grid beside the other steps, which take finished units out of the spool while it works."""
 
+import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -57,6 +61,21 @@ def test_a_long_queue_costs_no_time_while_a_worker_is_busy(grid, folder, monkeyp
     assert set(told) == {6} and len(told) > 3
     assert [reads.count(f"xg_done{number}") for number in range(3)] == [1, 1, 1]
     assert len(lists) <= 3  # for the progress, for the queue, and to see that nothing waits any more
+
+
+def test_a_service_that_is_stopped_again_and_again_gives_up_no_unit(grid, folder, monkeypatch):
+    """Each time the worker is stopped while it loads its networks, before it has an answer."""
+    popen = subprocess.Popen
+    loading = [sys.executable, "-c", "import time; time.sleep(60)"]
+
+    def start(command, **kwargs):
+        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        return popen(loading, **kwargs)
+
+    monkeypatch.setattr(subprocess, "Popen", start)
+    for _ in range(4):
+        assert grid.work(watch=True).failed == 0
+    assert grid.waiting() == [folder.name]
 
 
 def test_a_note_that_cannot_be_read_costs_only_its_own_unit(grid, folder, monkeypatch):

@@ -212,6 +212,16 @@ def test_images_left_out_doubled_or_invented_are_refused(manifest, honest):
         assert "exactly the images" in refuse(manifest, {**honest, "images": wrong})
 
 
+def test_a_computer_that_reads_none_of_a_unit_s_images_is_not_believed(manifest, honest):
+    reasons = ["content differs from manifest", "unreadable file", "internal error"]
+    honest["images"] = [
+        {"status": "failed", "number": n, "reason": reasons[n % 3], "detail": "SHA-256 is 1f"} for n in range(5)
+    ]
+    assert refuse(manifest, honest).startswith("none of its 5 images could be scored; the first: content differs")
+    honest["images"][3]["reason"] = "truncated image"  # that may be true of a file: then it is one bad image of five
+    assert validate(json.dumps(honest).encode(), manifest)
+
+
 @pytest.mark.parametrize("data", [b"", b"\0" * 100, b"[" * 1_000_000, b'{"schema": 1}', b"{}", b"\xff\xfe", b"null"])
 def test_other_data_are_rejected(manifest, data):
     with pytest.raises(ResultError):

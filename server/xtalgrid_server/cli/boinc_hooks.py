@@ -144,8 +144,20 @@ def _unit(path: Path) -> str:
 
 
 def _read(path: Path) -> bytes:
+    """Read an uploaded file.
+
+    Raises
+    ------
+    ResultError
+        If there is none: BOINC also names files that do not exist.
+    OSError
+        If there may be one: a disk that is away is no host's fault.
+    """
     if not path.is_file():
-        raise ResultError("was not uploaded")  # BOINC also names files that do not exist
+        uploads = path.absolute().parent.parent
+        if not path.parent.exists() and not any(uploads.iterdir()):
+            raise OSError(f"there is nothing in {uploads}; is the disk of the uploads mounted?")
+        raise ResultError("was not uploaded")
     with path.open("rb") as stream:
         return stream.read(wire.MAX_RESULT_BYTES + 1)
 

@@ -26,7 +26,7 @@ _LONGEST_NAME = 100
 @click.command("create_work")
 @click.option("--limit", type=click.IntRange(min=1), help="Maximum number of images to plan; default: work.limit.")
 @click.option("--barcode", "barcodes", multiple=True, help="Only this plate, even if it was read before. Repeatable.")
-@click.option("--retry", is_flag=True, help="Plan the images of failed units again.")
+@click.option("--retry", is_flag=True, help="Plan again what failed in units or workers, however old.")
 @click.option("--backfill", is_flag=True, help="Continue with the archive if no new images wait.")
 @dry_run_option
 @with_config

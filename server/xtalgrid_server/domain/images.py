@@ -49,6 +49,16 @@ class ImageRow:
         """Sort key of its inspection."""
         return Moment(self.inspected, self.inspect_id)
 
+    @property
+    def place(self) -> str:
+        """Plate, inspection, well and date, for people."""
+        return f"plate {self.barcode} inspection {self.inspection} {self.well} of {self.inspected:%Y-%m-%d %H:%M:%S}"
+
+    def is_where(self, other: ImageRow) -> bool:
+        """Tell whether another row has the same plate, inspection, well and date, to a second."""
+        same = (self.barcode, self.inspection, self.well) == (other.barcode, other.inspection, other.well)
+        return same and abs(self.inspected - other.inspected) < timedelta(seconds=1)
+
 
 @dataclass(frozen=True, slots=True)
 class FileState:

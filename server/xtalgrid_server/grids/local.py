@@ -173,7 +173,9 @@ class LocalGrid:
             try:
                 while True:
                     at_work = running
-                    running = [item for item in at_work if not self._ended(item, worked, postponed, watch)]
+                    # A worker that is stopped before it has an answer has not tried in vain.
+                    is_try = not stopping
+                    running = [item for item in at_work if not self._ended(item, worked, postponed, watch, is_try)]
                     if on_progress:
                         done |= {item.name: _answers(self._units / item.name) for item in at_work}
                         on_progress(sum(done.values()))
@@ -216,7 +218,9 @@ class LocalGrid:
         size = _size(folder / "result.json.checkpoint")
         return _Running(name, process, size, size, time.monotonic())
 
-    def _ended(self, item: _Running, worked: Worked, postponed: dict[str, float], watch: bool) -> bool:
+    def _ended(
+        self, item: _Running, worked: Worked, postponed: dict[str, float], watch: bool, is_try: bool = True
+    ) -> bool:
         """Return whether a worker has ended; if so, act on how it ended."""
         folder = self._units / item.name
         code = item.process.poll()
@@ -224,7 +228,7 @@ class LocalGrid:
             self._kill_if_it_hangs(item, _size(folder / "result.json.checkpoint"))
             return False
         try:
-            self._follow(folder, code, item, worked, postponed, watch)
+            self._follow(folder, code, item, worked, postponed, watch, is_try)
         except FileNotFoundError:
             if folder.exists():
                 raise
@@ -232,7 +236,14 @@ class LocalGrid:
         return True
 
     def _follow(
-        self, folder: Path, code: int, item: _Running, worked: Worked, postponed: dict[str, float], watch: bool
+        self,
+        folder: Path,
+        code: int,
+        item: _Running,
+        worked: Worked,
+        postponed: dict[str, float],
+        watch: bool,
+        is_try: bool,
     ) -> None:
         if (folder / "result.json").is_file() or not folder.exists():
             worked.finished += 1
@@ -247,7 +258,7 @@ class LocalGrid:
         elif code == _REFUSED:
             worked.failed += 1
             self._give_up(folder, _last_line(folder / "worker.log"))
-        elif _size(folder / "result.json.checkpoint") == item.size_at_start:
+        elif is_try and _size(folder / "result.json.checkpoint") == item.size_at_start:
             attempts = _size(folder / "attempts") + 1  # the file has one byte per attempt
             (folder / "attempts").write_bytes(b"." * attempts)
             worked.retried += 1

@@ -18,7 +18,7 @@ class EmbeddedSource:
     def __init__(self, database: ImagerDatabase) -> None:
         self._database = database
         self.newest_first = database.newest_first
-        self.entered_after, self.last_id = database.entered_after, database.last_id
+        self.entered_after, self.highest_ids = database.entered_after, database.highest_ids
         self.of_inspections = database.of_inspections
         self.find_incomplete = database.find_incomplete
         self.of_plate = database.of_plate

@@ -35,8 +35,8 @@ class ImageSource(Protocol):
     def find_incomplete(self) -> None:
         """Add the rows without a date or an image's name to `unusable`, which may read all inspections."""
 
-    def last_id(self) -> int | None:
-        """Return the highest id of an inspection, or None without any."""
+    def highest_ids(self, number: int) -> list[int]:
+        """Return the highest ids of inspections, at most so many, the highest first."""
 
     @property
     def unusable(self) -> list[UnusableRow]:

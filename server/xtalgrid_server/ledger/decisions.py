@@ -97,7 +97,9 @@ class Decisions:
         """Return the ids of scores that the finalizer holds back and nobody has reviewed since, newest first."""
         later, decided = t.finalizations.alias(), t.finalizations
         newer = sa.exists().where(later.c.score_id == decided.c.score_id, later.c.id > decided.c.id)
-        reviewed = sa.exists().where(t.reviews.c.score_id == decided.c.score_id, t.reviews.c.at >= decided.c.at)
+        reviewed = sa.exists().where(
+            t.reviews.c.score_id == decided.c.score_id, sa.or_(t.reviews.c.at >= decided.c.at, decided.c.at > now())
+        )
         statement = sa.select(decided.c.score_id).where(decided.c.action == "hold", ~newer, ~reviewed)
         return [row.score_id for row in self._db.rows(statement.order_by(decided.c.id.desc()))]
 
@@ -109,19 +111,23 @@ class Decisions:
         `shadow` adds inspections whose last decision was in shadow mode.
         """
         decided = sa.exists().where(t.finalizations.c.score_id == t.scores.c.id)
-        last = sa.select(sa.func.max(t.finalizations.c.at)).where(t.finalizations.c.score_id == t.scores.c.id)
+        decisions = sa.select(t.finalizations.c.at).where(t.finalizations.c.score_id == t.scores.c.id)
+        last = decisions.order_by(t.finalizations.c.id.desc()).limit(1).scalar_subquery()
+
+        def is_later(at: sa.Column[datetime]) -> sa.ColumnElement[bool]:
+            # A decision dated ahead was made while this computer's clock was: what came since is taken for later.
+            return sa.or_(at > last, last > now())
+
         scored = (
             sa.select(t.images.c.inspect_id)
             .join_from(t.scores, t.images, t.images.c.id == t.scores.c.image_id)
             .where(is_of(self._db.source, t.images.c.source), t.scores.c.outcome != str(Outcome.FAILED))
         )
         new = scored.where(t.scores.c.id > after, ~decided)
-        reviewed = scored.join(t.reviews, t.reviews.c.score_id == t.scores.c.id).where(
-            t.reviews.c.at > last.scalar_subquery()
-        )
+        reviewed = scored.join(t.reviews, t.reviews.c.score_id == t.scores.c.id).where(is_later(t.reviews.c.at))
         images, scores = t.images.c, t.scores.c
         decided_before = sa.exists().where(
-            scores.image_id == images.id, scores.sha256 == images.sha256, images.changed_at > last.scalar_subquery()
+            scores.image_id == images.id, scores.sha256 == images.sha256, is_later(images.changed_at)
         )
         put_back = sa.select(images.inspect_id).where(
             is_of(self._db.source, images.source), images.changed_at.is_not(None), decided_before

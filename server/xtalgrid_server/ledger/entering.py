@@ -1,8 +1,13 @@
-"""Enter images into the ledger, once each, and record their files as they were read."""
+"""Enter images into the ledger, once each, and record their files as they were read.
+
+A plate, inspection, well or date that was corrected in the imager database is corrected here, as long as the file's
+content is the same: with another one, an INSPECTID may have been given again.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -10,11 +15,15 @@ from ..domain.images import FileState, ImageRow
 from ..storage.engines import chunks
 from . import tables as t
 from .database import now
+from .shapes import image_row
 
 
 def enter_images(connection: sa.Connection, source: str, images: Sequence[ImageRow]) -> list[int]:
     """Return the ids of the images, after adding those that are new."""
-    known = _ids(connection, source, images)
+    rows = _rows(connection, source, images)
+    known = {key: row.id for key, row in rows.items()}
+    moved = ((image, rows[_key(image)]) for image in images if _key(image) in rows)
+    correct_images(connection, [(row.id, image) for image, row in moved if row.sha256 == "" and _moved(image, row)])
     known |= _add(connection, source, [(image, None) for image in images if _key(image) not in known])
     return [known[_key(image)] for image in images]
 
@@ -25,7 +34,13 @@ def enter_files(connection: sa.Connection, source: str, files: Sequence[tuple[Im
     A new image is written once, with its file: a row that is written and then changed takes twice the space on
     PostgreSQL, and a statement for each image takes longer than all else.
     """
-    known = _ids(connection, source, [image for image, _ in files])
+    rows = _rows(connection, source, [image for image, _ in files])
+    known = {key: row.id for key, row in rows.items()}
+    moved = ((image, file, rows[_key(image)]) for image, file in files if _key(image) in rows)
+    correct_images(
+        connection,
+        [(row.id, image) for image, file, row in moved if row.sha256 in ("", file.sha256) and _moved(image, row)],
+    )
     record_files(connection, [(known[_key(image)], file) for image, file in files if _key(image) in known])
     known |= _add(connection, source, [(image, file) for image, file in files if _key(image) not in known])
     return [known[_key(image)] for image, _ in files]
@@ -49,6 +64,32 @@ def record_files(connection: sa.Connection, files: Sequence[tuple[int, FileState
             for key, file in files
         ],
     )
+
+
+def correct_images(connection: sa.Connection, images: Sequence[tuple[int, ImageRow]]) -> None:
+    """Record, by image id, what images show, as it was corrected; the finalizer then decides on them again."""
+    if not images:
+        return
+    names = ("barcode", "inspection", "inspected", "row", "col", "subwell")
+    values: dict[str, Any] = {name: sa.bindparam(f"new_{name}") for name in names}
+    statement = t.images.update().where(t.images.c.id == sa.bindparam("image_id"))
+    connection.execute(
+        statement.values(**values, changed_at=now()),
+        [
+            {
+                "image_id": image_id,
+                "new_barcode": image.barcode,
+                "new_inspection": image.inspection,
+                "new_inspected": image.inspected,
+                **{f"new_{name}": value for name, value in image.well._asdict().items()},
+            }
+            for image_id, image in images
+        ],
+    )
+
+
+def _moved(image: ImageRow, row: Any) -> bool:
+    return not image.is_where(image_row(row))
 
 
 def _add(
@@ -75,18 +116,17 @@ def _add(
         for image, file in new.values()
     ]
     connection.execute(t.images.insert(), rows)
-    return _ids(connection, source, [image for image, _ in new.values()])
+    return {key: row.id for key, row in _rows(connection, source, [image for image, _ in new.values()]).items()}
 
 
 def _key(image: ImageRow) -> tuple[int, str]:
     return image.inspect_id, image.image_name
 
 
-def _ids(connection: sa.Connection, source: str, images: Sequence[ImageRow]) -> dict[tuple[int, str], int]:
-    known: dict[tuple[int, str], int] = {}
+def _rows(connection: sa.Connection, source: str, images: Sequence[ImageRow]) -> dict[tuple[int, str], Any]:
+    known: dict[tuple[int, str], Any] = {}
     columns = t.images.c
     for part in chunks(sorted({image.inspect_id for image in images})):
-        statement = sa.select(columns.id, columns.inspect_id, columns.image_name)
-        rows = connection.execute(statement.where(columns.source == source, columns.inspect_id.in_(part)))
-        known.update({(row.inspect_id, row.image_name): row.id for row in rows})
+        rows = connection.execute(sa.select(t.images).where(columns.source == source, columns.inspect_id.in_(part)))
+        known.update({(row.inspect_id, row.image_name): row for row in rows})
     return known

@@ -17,6 +17,9 @@ from .entering import enter_images, record_files
 from .shapes import image_row
 from .waiting import may_be_completed, newest_failures
 
+UNREADABLE_AT_ONCE = 200
+"""Images whose file could not be read that are tried again at once."""
+
 
 class Failures:
     """The part of the ledger for files that could not be read, packed or scored."""
@@ -65,17 +68,20 @@ class Failures:
     def images(self, step: str, limit: int) -> list[tuple[ImageRow, int | None, int | None]]:
         """Return the images that failed at a step and whose file was read or missing, the newest first.
 
-        Each comes with size and time of its file; None: it was missing.
+        Each comes with size and time of its file; None: it was missing, or could not be read. Of those that could not
+        be, any `UNREADABLE_AT_ONCE` are among them: their share may be back.
         """
         failures = t.failures.c
-        is_open = sa.exists().where(
-            failures.image_id == t.images.c.id,
-            failures.step == step,
-            failures.closed_at.is_(None),
-            t.images.c.size.is_not(None) | (failures.reason == str(FailureReason.MISSING_FILE)),
+        images, of_step = t.images.c, (failures.step == step, failures.closed_at.is_(None))
+        known = images.size.is_not(None) | (failures.reason == str(FailureReason.MISSING_FILE))
+        unread = images.size.is_(None), failures.reason == str(FailureReason.UNREADABLE_FILE)
+        chosen = sa.select(t.images).where(images.source == self._db.source)
+        is_open, is_unread = (
+            sa.exists().where(failures.image_id == images.id, *of_step, *more) for more in ((known,), unread)
         )
-        chosen = sa.select(t.images).where(t.images.c.source == self._db.source, is_open)
-        rows = self._db.rows(chosen.order_by(t.images.c.id.desc()).limit(limit))
+        rows = self._db.rows(chosen.where(is_open).order_by(images.id.desc()).limit(limit))
+        # In no order, as each may take long, and none may keep others from being tried.
+        rows += self._db.rows(chosen.where(is_unread).order_by(sa.func.random()).limit(UNREADABLE_AT_ONCE))
         return [(image_row(row), row.size, row.modified) for row in rows]
 
     def open_files(self, step: str) -> list[str]:

@@ -127,6 +127,12 @@ class ImagerScores:
         newest = {row.score_id: _score_row(row) for row in self._db.rows_in(statement, images.barcode, barcodes)}
         return _current(newest.values())
 
+    def gone_since(self, at: datetime, by: str) -> list[int]:
+        """Return the inspect ids of the rows by one name that were found deleted since then (UTC)."""
+        seen = t.imager_scores.c
+        chosen = is_of(self._db.source, seen.source), seen.code == _GONE, seen.by == by, seen.seen_at >= at
+        return sorted({row.inspect_id for row in self._db.rows(sa.select(seen.inspect_id).where(*chosen))})
+
     def _of(self, inspect_ids: Sequence[int], *where: sa.ColumnElement[bool]) -> list[Any]:
         seen = t.imager_scores.c
         statement = sa.select(t.imager_scores).where(seen.source == self._db.source, *where).order_by(seen.id)

@@ -69,7 +69,7 @@ class Images:
         ]
 
     def row(self, image_id: int) -> ImageRow | None:
-        """Return the image of this id without its score, which never changes, or None."""
+        """Return the image of this id without its score, or None."""
         statement = sa.select(t.images).where(t.images.c.id == image_id, t.images.c.source == self._db.source)
         return next(map(image_row, self._db.rows(statement)), None)
 

@@ -50,6 +50,7 @@ class Notice:
     """A drop that somebody is to be told of, by the score that shows the crystal; `at`: since when (UTC)."""
 
     id: int
+    drop: tuple[str, Well]
     score_id: int
     at: datetime
 
@@ -118,13 +119,16 @@ class Notices:
     def waiting(self, who: str, channel: str) -> list[Notice]:
         """Return what somebody was not told of yet, in order of entry."""
         notices = t.notices.c
-        statement = sa.select(notices.id, notices.score_id, notices.at).where(
+        statement = sa.select(t.notices).where(
             notices.sent_at.is_(None),
             notices.who == who,
             notices.channel == channel,
             notices.source == self._db.source,
         )
-        return [Notice(row.id, row.score_id, row.at) for row in self._db.rows(statement.order_by(notices.id))]
+        return [
+            Notice(row.id, (row.barcode, Well(row.row, row.col, row.subwell)), row.score_id, row.at)
+            for row in self._db.rows(statement.order_by(notices.id))
+        ]
 
     def set_sent(self, ids: Collection[int]) -> None:
         """Record that these went out."""

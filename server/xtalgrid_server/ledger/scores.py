@@ -46,7 +46,10 @@ class Scores:
     # ---- recording results ---------------------------------------------------------------------------------------
 
     def accept_result(self, unit: Unit, data_sha256: str, result: wire.Result, options: wire.Options) -> int:
-        """Record a unit's result, only once, with a score for each image; return how many scores are new."""
+        """Record a unit's result, only once, with a score for each image; return how many scores are new.
+
+        An image that failed before, with the same options, gets the new answer in its place.
+        """
         with self._db.writing() as connection:
             if unit_state(connection, unit.id) == "returned":
                 return 0
@@ -54,11 +57,21 @@ class Scores:
             rows = connection.execute(sa.select(t.unit_images).where(t.unit_images.c.unit_id == unit.id))
             planned = {row.number: row for row in rows}
             key = options_hash(options)
-            scored = sa.select(t.scores.c.image_id, t.scores.c.sha256).where(t.scores.c.options_hash == key)
-            known: set[tuple[int, str]] = set()
+            contents = {(row.image_id, row.sha256) for row in planned.values()}
+            scored = sa.select(t.scores.c.id, t.scores.c.image_id, t.scores.c.sha256, t.scores.c.outcome).where(
+                t.scores.c.options_hash == key
+            )
+            known, failed = set[tuple[int, str]](), list[int]()
             for part in chunks([row.image_id for row in planned.values()]):
-                rows = connection.execute(scored.where(t.scores.c.image_id.in_(part)))
-                known.update((row.image_id, row.sha256) for row in rows)
+                for row in connection.execute(scored.where(t.scores.c.image_id.in_(part))):
+                    if row.outcome != str(Outcome.FAILED):
+                        known.add((row.image_id, row.sha256))
+                    elif (row.image_id, row.sha256) in contents:
+                        failed.append(row.id)
+            for part in chunks(failed):  # a new row, as the finalizer looks for new ids
+                saw = t.corrections.c.score_id  # a failure is no ARTscore that a person saw
+                connection.execute(t.corrections.update().where(saw.in_(part)).values(score_id=None))
+                connection.execute(t.scores.delete().where(t.scores.c.id.in_(part)))
             new = [
                 _score_values(answer, planned[answer.number], key, options, result, result_id)
                 for answer in result.images

@@ -57,7 +57,7 @@ images = sa.Table(
     sa.Column(
         "modified", sa.BigInteger, doc="time of its file when last read, in ns since 1970; 0: too young to trust"
     ),
-    sa.Column("changed_at", sa.DateTime, doc="when its file was last found with another content than before"),
+    sa.Column("changed_at", sa.DateTime, doc="when its file was last found with another content, or its row corrected"),
     sa.UniqueConstraint("source", "inspect_id", "image_name"),
     sa.Index("ix_images_barcode", "barcode", "inspection", "row", "col", "subwell"),
     sa.Index("ix_images_inspected", "inspected"),

@@ -12,12 +12,13 @@ import msgspec
 import sqlalchemy as sa
 
 from xtalgrid_core import wire
-from xtalgrid_core.errors import FailureReason
+from xtalgrid_core.errors import MAY_BE_THE_COMPUTER_S, FailureReason
+from xtalgrid_core.outcomes import Outcome
 
 from ..domain.images import FileState, ImageRow
 from . import tables as t
 from .database import LedgerDatabase, insert, now
-from .entering import enter_files, record_files
+from .entering import correct_images, enter_files, record_files
 from .failures import add_failure, close_failures
 from .shapes import image_row
 
@@ -39,10 +40,11 @@ class PlannedImage:
 class PlannedFile:
     """What was planned of an image: each content's SHA-256, when the last one was (UTC), and the file as last read.
 
-    See `FileState`; size and time are None if an earlier version planned it.
+    See `FileState`; size and time are None if an earlier version planned it. `image` is what the ledger has.
     """
 
     image_id: int
+    image: ImageRow
     sha256: str
     contents: frozenset[str]
     at: datetime
@@ -86,7 +88,8 @@ class Units:
     ) -> dict[tuple[int, str], PlannedFile]:
         """Return which of these images are already in a unit, by (inspect id, image name).
 
-        Only units with the options of this hash count; None: all. With `retry`, units that failed don't.
+        Only units with the options of this hash count; None: all. With `retry`, units that failed don't, nor those
+        whose computer may be why the image failed.
         """
         columns = t.images.c
         statement = (
@@ -98,13 +101,16 @@ class Units:
         if options is not None:
             statement = statement.where(t.units.c.options_hash == options)
         if retry:
-            statement = statement.where(t.units.c.state != "failed")
+            same = t.scores.c.sha256 == t.unit_images.c.sha256, t.scores.c.options_hash == t.units.c.options_hash
+            in_vain = sa.and_(t.units.c.state == "returned", _failed_by_computer(*same))
+            statement = statement.where(t.units.c.state != "failed", ~in_vain)
         found: dict[tuple[int, str], list[Any]] = {}
         for row in self._db.rows_in(statement, columns.inspect_id, sorted({image.inspect_id for image in images})):
             found.setdefault((row.inspect_id, row.image_name), []).append(row)
         return {
             key: PlannedFile(
                 image_id=rows[0].id,
+                image=image_row(rows[0]),
                 sha256=rows[0].sha256,
                 contents=frozenset(row.content for row in rows),
                 at=max(row.made_at for row in rows),
@@ -114,11 +120,29 @@ class Units:
             for key, rows in found.items()
         }
 
+    def to_retry(self) -> list[ImageRow]:
+        """Return the images, newest first, of units that failed, and those that a computer may have failed at.
+
+        Some may be in another unit since; `planned` tells.
+        """
+        gave_up = sa.exists().where(
+            t.unit_images.c.image_id == t.images.c.id,
+            t.units.c.id == t.unit_images.c.unit_id,
+            t.units.c.state == "failed",
+        )
+        statement = sa.select(t.images).where(t.images.c.source == self._db.source, gave_up | _failed_by_computer())
+        return [image_row(row) for row in self._db.rows(statement.order_by(t.images.c.id.desc()))]
+
     def record_files(self, files: Sequence[tuple[int, FileState]], step: str) -> None:
         """Record files, by image id, with contents that were planned before; close their failures at a step."""
         with self._db.writing() as connection:
             record_files(connection, files)
             close_failures(connection, [image_id for image_id, _ in files], step)
+
+    def correct_image(self, image_id: int, image: ImageRow) -> None:
+        """Record what an image shows, as it was corrected in the imager database; see `correct_images`."""
+        with self._db.writing() as connection:
+            correct_images(connection, [(image_id, image)])
 
     def images_under_way(self, since: datetime | None = None, before: datetime | None = None) -> int:
         """Count the images whose unit has not come back; of inspections since and before then (imager's local time)."""
@@ -145,14 +169,14 @@ class Units:
     # ---- units ---------------------------------------------------------------------------------------------------
 
     def add(self, manifest: wire.Manifest, images: Sequence[PlannedImage]) -> None:
-        """Record a unit as planned; a known unit is planned again if it failed, and otherwise stays as it is."""
+        """Record a unit as planned; a known unit is planned again if it is not under way."""
         with self._db.writing() as connection:
             files = [(one.image, FileState(one.sha256, one.size, one.modified)) for one in images]
             image_ids = enter_files(connection, self._db.source, files)
             close_failures(connection, image_ids)
             unit_id = connection.scalar(sa.select(t.units.c.id).where(t.units.c.name == manifest.unit))
             if unit_id is not None:
-                if unit_state(connection, unit_id) == "failed":
+                if unit_state(connection, unit_id) in ("failed", "returned"):
                     _plan_again(connection, unit_id)
                 return
             unit_id = insert(
@@ -177,6 +201,18 @@ class Units:
     def in_states(self, *states: UnitState) -> list[Unit]:
         """Return the units whose newest state is one of these, oldest first."""
         return [_unit(row) for row in self._db.rows(_select_units().where(t.units.c.state.in_(states)))]
+
+    def failed(self) -> list[Unit]:
+        """Return the units that failed, oldest first, except those whose images were all scored or planned since."""
+        image, scores = t.unit_images.c, t.scores.c
+        others, units = t.unit_images.alias(), t.units.alias()
+        is_scored = sa.exists().where(scores.image_id == image.image_id, scores.sha256 == image.sha256)
+        in_another = sa.exists().where(
+            others.c.image_id == image.image_id, units.c.id == others.c.unit_id, units.c.state.in_(("planned", "sent"))
+        )
+        is_left = sa.exists().where(image.unit_id == t.units.c.id, ~is_scored, ~in_another)
+        statement = _select_units().where(t.units.c.state == "failed", is_left)
+        return [_unit(row) for row in self._db.rows(statement)]
 
     def named(self, name: str) -> Unit | None:
         """Return the unit of this name, or None."""
@@ -261,6 +297,18 @@ def _select_units() -> sa.Select[Any]:
     states = t.unit_states.alias()
     detail = sa.select(states.c.detail).where(states.c.unit_id == t.units.c.id).order_by(states.c.id.desc()).limit(1)
     return sa.select(t.units, detail.scalar_subquery().label("detail")).order_by(t.units.c.id)
+
+
+def _failed_by_computer(*where: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
+    """Return the condition that an image has a score, such a one, that failed for a reason that may be its computer's.
+
+    One that was replaced since counts no more.
+    """
+    scores = t.scores.c
+    reasons = (scores.answer.contains(f'"reason":"{reason}"', autoescape=True) for reason in MAY_BE_THE_COMPUTER_S)
+    is_file = sa.or_(t.images.c.sha256 == "", scores.sha256 == t.images.c.sha256)
+    failed = scores.image_id == t.images.c.id, scores.outcome == str(Outcome.FAILED), sa.or_(*reasons), is_file
+    return sa.exists().where(*failed, *where)
 
 
 def _count_images() -> sa.Select[Any]:

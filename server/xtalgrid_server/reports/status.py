@@ -102,7 +102,7 @@ def status(config: Config, ledger: Ledger, imager: ImagerDatabase) -> Status:
         held=len(ledger.decisions.held()),
         rows_written=counts["published"]["rows"],
         archive=Backfill(old.images, old.read, old.before.inspected.date()) if old and old.before else None,
-        failed_units={unit.name: unit.detail for unit in ledger.units.in_states("failed")},
+        failed_units={unit.name: unit.detail for unit in ledger.units.failed()},
         no_score=counted.failures,
         account=counted,
         dated_ahead=tuple(DatedAhead(*plate) for plate in ledger.images.inspected_after(config.imager.latest_date())),

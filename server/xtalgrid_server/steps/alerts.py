@@ -17,7 +17,7 @@ from email.utils import formatdate
 from typing import Any
 from urllib.parse import quote
 
-from xtalgrid_core.errors import XtalgridError
+from xtalgrid_core.errors import ConfigError, XtalgridError
 from xtalgrid_core.frames import percent
 from xtalgrid_core.lines import one_line
 
@@ -26,7 +26,7 @@ from ..domain.novelty import new_since
 from ..ledger.contents import Contents
 from ..ledger.database import now
 from ..ledger.store import Ledger
-from .mail import mail_failure, mail_server, reason
+from .mail import mail_failure, mail_server, message_id, reason
 from .new_crystals import NewCrystal, crystal_from, new_crystals, with_past
 
 _SHOWN = 5
@@ -102,7 +102,11 @@ def _waiting(config: Config, ledger: Ledger) -> list[Alert]:
     images = [image for image in found if config.light.is_scored(image.image_name)]
     crystals = with_past(ledger, images)
     contents = ledger.contents.of_plates(crystal.image.barcode for crystal in crystals)
-    alerts = [Alert(waiting[crystal.image.drop][0], crystal, contents(*crystal.image.drop)) for crystal in crystals]
+    alerts = [
+        Alert(waiting[crystal.image.drop][0], crystal, contents(*crystal.image.drop))
+        for crystal in crystals
+        if crystal.image.drop in waiting  # one whose well was corrected since has an alert of its own
+    ]
     return sorted(alerts, key=lambda a: (a.crystal.image.barcode, -a.crystal.chance_of_new, a.crystal.image.well))
 
 
@@ -128,7 +132,7 @@ def _mail(config: Config, ledger: Ledger, alerts: list[Alert], sent: SentAlerts)
                 for address, (code, text) in others.items():
                     why = f"{code} {text.decode(errors='replace')}"
                     left_out.setdefault(address, f"{address} got no mail of plate {one_line(barcode)}: {one_line(why)}")
-    except (OSError, smtplib.SMTPException) as error:
+    except (OSError, smtplib.SMTPException, ConfigError) as error:
         refused.append(reason(error))
     failures = [mail_failure(config.alerts, "; ".join(_few(refused)))] if refused else []
     failures += [f"{line}; correct alerts.recipients" for line in _few(list(left_out.values()))]
@@ -148,9 +152,7 @@ def message(config: Config, plate: list[Alert]) -> EmailMessage:
     mail["From"] = config.alerts.sender
     mail["To"] = ", ".join(config.alerts.recipients)
     mail["Date"] = formatdate()
-    domain = config.alerts.sender.partition("@")[2].rstrip(">")
-    ids = [alert.id for alert in plate]
-    mail["Message-ID"] = f"<xtalgrid.{config.imager.source}.{min(ids)}-{max(ids)}@{domain}>"
+    mail["Message-ID"] = message_id(config, sorted(alert.crystal.image.drop for alert in plate))
     mail["Auto-Submitted"] = "auto-generated"
     head = f"{number} on plate {first.barcode}, where p_crystal reached {crystal_from(config):g} for the first time:"
     mail.set_content("\n".join([head, "", *(line for alert in plate for line in _lines(config, alert))]))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -30,9 +30,9 @@ from ..domain.log import log
 from ..grids.base import Grid, Submission
 from ..imager.source import ImageSource
 from ..ledger.store import Ledger
-from ..ledger.units import PlannedImage, Unit, options_hash
+from ..ledger.units import PlannedFile, PlannedImage, Unit, options_hash
 from .file_changes import OLDER, FileChanges
-from .pack import CheckedImage, check_image, make_manifest, read_file, write_unit
+from .pack import CheckedImage, check_image, image_path, make_manifest, read_file, write_unit
 from .progress import Archive, Gap, Progress, load_progress, not_beyond, progress_key, save_progress
 from .promote import model_entries, second_opinion_entry
 
@@ -40,6 +40,9 @@ STEP = "create_work"
 
 _IDS_AGAIN = 2000
 """Inspections read again by id, because their images may be entered later than themselves."""
+
+_STRAYS, _LEAP = 20, 1_000_000
+"""At most so many of the highest ids may be strays, which somebody chose by hand: a leap lies below them."""
 
 _ASKED = 250
 """Number of inspections in one query of the ledger."""
@@ -118,7 +121,8 @@ def create_work(
     dry_run
         Only report what would be planned.
     retry
-        Also plan images of failed units again.
+        Also plan images of failed units again, and those that failed in a worker for a reason that may be its
+        computer's, however old they are.
     backfill
         Also plan images of the archive, if no fresh ones wait.
     """
@@ -140,6 +144,7 @@ def create_work(
     run.close_unit()
     run.hand_over()
     run.record_unusable(source.unusable)
+    run.tell_corrections()
     if run.created.lights.untold:
         log.warning("%s: %s", STEP, run.created.lights.untold_line)
     return run.created
@@ -153,12 +158,25 @@ def finish_planned(config: Config, ledger: Ledger, grid: Grid) -> None:
     for name in (name for name, (state, _) in under_way.items() if name in known and state == "planned"):
         ledger.units.set_state(_unit(ledger, name), "sent")
     lost = [name for name in under_way if name not in known]
+    if lost and not _has_entries(config.image_root):
+        unbuilt = [name for name in lost if not grid.staged(name).exists()]
+        if unbuilt:  # built now, they would hold no images, and all of these would fail for good
+            log.warning(
+                "%s: %d units wait to be made again: there is nothing in %s; is the share mounted?",
+                STEP,
+                len(unbuilt),
+                config.image_root,
+            )
+        lost = [name for name in lost if name not in unbuilt]
     for part in (lost[start : start + grid.batch] for start in range(0, len(lost), grid.batch)):
         submissions = []
         for unit in (_unit(ledger, name) for name in part):
+            if unit.state not in ("planned", "sent"):
+                continue  # it was assimilated, and left the grid, after `attempts` was read
             manifest, images = wire.decode_manifest(unit.manifest), ledger.units.images(unit)
-            if not grid.staged(unit.name).exists():
-                write_unit(config, grid.staged(unit.name), manifest, images)
+            if not grid.staged(unit.name).exists() and not write_unit(config, grid.staged(unit.name), manifest, images):
+                ledger.units.fail(unit, "none of its images can be read as they were planned; the log says why")
+                continue
             fresh = all(is_fresh(config, image.moment, newest) for image in images)
             submissions.append(Submission(manifest, under_way[unit.name][1], fresh))
         _submit(ledger, grid, submissions)
@@ -216,6 +234,9 @@ class _Run:
         self._taken: set[tuple[int, str]] = set()
         self._light = config.light
         self._inspections: set[int] = set()
+        self._corrected: set[ImageRow] = set()
+        self._followed: list[str] = []
+        self._not_followed: list[str] = []
         self._noted: set[tuple[int, str]] = set()
         self.files = FileChanges(config, ledger, STEP, dry_run)
         self.created = Created()
@@ -225,16 +246,18 @@ class _Run:
 
     def read(self, source: ImageSource, key: str, backfill: bool) -> None:
         """Read what is new, then gaps, look-back and archive; save the progress once all units are submitted."""
-        entered = source.last_id() or 0
+        highest = source.highest_ids(_STRAYS + 1) or [0]
+        entered = without_strays(highest)
         progress = not_beyond(self._horizon, load_progress(self._ledger, key))
-        if progress.first_id is not None and entered < progress.last_id:
+        if progress.first_id is not None and highest[0] < progress.last_id:
             log.warning(
                 "%s: the highest INSPECTID was %d and is %d: inspections were deleted, or the imager database was "
                 "restored; what is entered from now on is read again",
                 STEP,
                 progress.last_id,
-                entered,
+                highest[0],
             )
+        if progress.first_id is not None and entered < progress.last_id:
             progress = msgspec.structs.replace(
                 progress, first_id=min(progress.first_id, entered), last_id=min(progress.last_id, entered)
             )
@@ -252,11 +275,14 @@ class _Run:
         if progress.newest is not None and not self.full():
             self._read_look_back(source, progress.newest, look_back)
         first_id, last_id = (entered, entered) if progress.first_id is None else (progress.first_id, progress.last_id)
-        last_id = self._read_by_id(source, max(last_id - _IDS_AGAIN, first_id), last_id)
+        # Not beyond `entered`: ids that follow a stray's are never given, so what comes later lies below it.
+        last_id = min(self._read_by_id(source, max(last_id - _IDS_AGAIN, first_id), last_id), entered)
         if backfill and archive is not None and newest is not None:
             archive = self._read_archive(source, archive, newest)
         looked_at = self._look_at_older(source, progress.looked_at, newest)
         self._take_mended_files(newest)
+        if self._retry:
+            self._take_failed(newest)
         self.close_unit()
         self.hand_over()
         if not self._dry_run and newest is not None:
@@ -369,6 +395,15 @@ class _Run:
             if fresh or newest is None or self._room_for_older(newest) > 0:
                 self.take(group, fresh)
 
+    def _take_failed(self, newest: Moment | None) -> None:
+        """Take the images of units that failed, and those that a computer may have failed at, as there is room."""
+        for group in self.unplanned(([image] for image in self._ledger.units.to_retry()), any_options=True):
+            if self.full():
+                break
+            fresh = is_fresh(self._config, group.moment, newest)
+            if fresh or newest is None or self._room_for_older(newest) > 0:
+                self.take(group, fresh)
+
     def take_mended_rows(self, source: ImageSource) -> None:
         """Take the images of rows that could not be used and were corrected, and close the failures of these rows."""
         if self._dry_run:
@@ -397,12 +432,45 @@ class _Run:
                 new = []
                 for image in scored:
                     planned = there.get((image.inspect_id, image.image_name))
+                    if planned is not None and not image.is_where(planned.image):
+                        self._follow_correction(image, planned)
                     if not planned_only if planned is None else self.files.differs(image, planned):
                         new.append(image)
                 if new and group[0].inspect_id not in self._inspections:
                     self._inspections.add(group[0].inspect_id)
                     self.created.lights.add_scored(self._light, scored)
                 yield _Inspection(group[0].moment, len(group), new)
+
+    def _follow_correction(self, image: ImageRow, planned: PlannedFile) -> None:
+        """Correct the ledger where plate, inspection, well or date were corrected in the imager database."""
+        if image in self._corrected or self._dry_run:  # a gap and the look-back may overlap
+            return
+        self._corrected.add(image)
+        what = f"INSPECTID {image.inspect_id}, {planned.image.place}, is {image.place} now"
+        if self.files.is_same(image, planned):
+            self._ledger.units.correct_image(planned.image_id, image)
+            self._followed.append(what)
+        else:
+            try:
+                remedy = f"put its file to {image_path(self._config, image)}"
+            except ImageError as error:
+                remedy = error.detail
+            self._not_followed.append(f"{what}; if that is right, {remedy}")
+
+    def tell_corrections(self) -> None:
+        """Log what was corrected in the imager database, and whether the ledger follows."""
+        for found, said in (
+            (self._followed, "and here"),
+            (self._not_followed, "but not here, as the file is not there, or not the one that was scored"),
+        ):
+            if found:
+                log.warning(
+                    "%s: %d images were corrected in the imager database, %s; the first: %s",
+                    STEP,
+                    len(found),
+                    said,
+                    found[0],
+                )
 
     def _visible(self, inspections: list[list[ImageRow]]) -> list[list[ImageRow]]:
         """Return the images that may be scored; record the others."""
@@ -494,6 +562,12 @@ class _Run:
         made, self._made = self._made, []
         if made:
             _submit(self._ledger, self._grid, made)
+
+
+def without_strays(ids: Sequence[int]) -> int:
+    """Return the highest of the highest ids, given in falling order, that leads on to the others without a leap."""
+    below_leaps = (lower for higher, lower in itertools.pairwise(ids) if higher - lower > _LEAP)
+    return min(below_leaps, default=ids[0])
 
 
 def _has_entries(folder: Path) -> bool:

@@ -17,7 +17,7 @@ from ..domain.images import FileState, ImageRow, file_time
 from ..ledger.store import Ledger
 from ..ledger.units import PlannedFile
 from ..storage.originals import original_status
-from .pack import image_path
+from .pack import image_path, read_file
 
 _LOOKS, OLDER, _READS = 20_000, 5_000, 1_000
 """Files that a run compares by size and time, among them of older inspections, and those that it reads because they
@@ -80,6 +80,21 @@ class FileChanges:
             return False
         self._note(planned, file)
         return True
+
+    def is_same(self, image: ImageRow, planned: PlannedFile) -> bool:
+        """Tell whether an image's file, which may lie elsewhere now, is the one that was planned."""
+        about = self.size_and_time(image)
+        if about is None:
+            return False
+        if about == (planned.size, planned.modified):
+            return True
+        if self._reads <= 0:
+            return False
+        self._reads -= 1
+        try:
+            return read_file(self._config, image)[1].sha256 in planned.contents
+        except ImageError:
+            return False
 
     def size_and_time(self, image: ImageRow) -> tuple[int, int] | None:
         """Return the size of an image's file in bytes and its time in nanoseconds; None if it cannot be read."""

@@ -111,13 +111,17 @@ def _decide(
     groups: dict[int, list[ScoredImage]] = {}
     for score in ledger.scores.newest(inspect_ids):
         groups.setdefault(score.inspect_id, []).append(score)
+    other_drops = _of_other_drops(database, groups)
     existing = database.scores_of_drops(list(groups))
     ledger.imager_scores.record(row for rows in existing.values() for row in rows)
-    peoples = peoples_scores(config, ledger, existing, [scores[0] for scores in groups.values()])
+    of_drop = {score.inspect_id: score for scores in groups.values() for score in scores[:1]}
+    of_drop |= {s.inspect_id: s for scores in groups.values() for s in scores if s.score_id not in other_drops}
+    peoples = peoples_scores(config, ledger, existing, list(of_drop.values()))
     reviews = ledger.decisions.reviews([score.score_id for scores in groups.values() for score in scores])
     rows = []
     for inspect_id, scores in groups.items():
-        visible = [score for score in without_slices(scores) if config.light.is_scored(score.image_name)]
+        here = [score for score in scores if score.score_id not in other_drops]
+        visible = [score for score in without_slices(here) if config.light.is_scored(score.image_name)]
         best = best_of_inspection(visible) if visible else None
         for score in scores:
             action = (
@@ -130,7 +134,7 @@ def _decide(
                     config.publish.hold,
                 )
                 if score is best
-                else Action("none", _why_not(best))
+                else Action("none", other_drops.get(score.score_id) or _why_not(best))
             )
             is_wanted = _wants_frame(score, frames)
             framed = draw_framed(config, score) if is_wanted else None
@@ -145,6 +149,20 @@ def _decide(
                 }
             )
     return rows
+
+
+def _of_other_drops(database: ImagerDatabase, groups: dict[int, list[ScoredImage]]) -> dict[int, str]:
+    """Return, by score id, why scores are not of the drop that their inspection is of now.
+
+    In a database that was restored from a backup, an id may be given again; the ledger then has two drops of one id.
+    """
+    doubtful = [scores for scores in groups.values() if len({(s.barcode, s.inspection, s.well) for s in scores}) > 1]
+    found: dict[int, str] = {}
+    for images in itertools.zip_longest(*doubtful):  # one of each inspection at a time
+        asked = {image.inspect_id: image for image in images if image is not None}
+        for inspect_id, why in database.gone(list(asked.values())).items():
+            found[asked[inspect_id].score_id] = why
+    return found
 
 
 def _why_not(best: ScoredImage | None) -> str:

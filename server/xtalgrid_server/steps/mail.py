@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import smtplib
 import ssl
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from xtalgrid_core.errors import ConfigError
 
+from ..config import Config
 from ..config.sections import Alerts
 
 _PATIENCE_SECONDS = 30
@@ -32,6 +34,16 @@ def mail_server(settings: Alerts) -> Iterator[smtplib.SMTP]:
         if settings.user:
             server.login(settings.user, secret_line(settings.password_file, "alerts.password_file"))
         yield server
+
+
+def message_id(config: Config, about: object) -> str:
+    """Return the Message-ID of a mail by what it is about: mail servers drop a second mail with the same one.
+
+    Not by ids of the ledger, which are given again after it was restored from a backup.
+    """
+    domain = config.alerts.sender.partition("@")[2].rstrip(">")
+    digest = hashlib.sha256(repr((config.imager.source, about)).encode()).hexdigest()[:24]
+    return f"<xtalgrid.{config.imager.source}.{digest}@{domain}>"
 
 
 def secret_line(file: str, key: str) -> str:

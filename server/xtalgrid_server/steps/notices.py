@@ -7,7 +7,6 @@ they may not see (`steps.visibility`), be it when it is recorded or when it is s
 
 from __future__ import annotations
 
-import hashlib
 import html
 import itertools
 import smtplib
@@ -31,7 +30,7 @@ from ..ledger.database import now
 from ..ledger.notices import Notice, Settings
 from ..ledger.store import Ledger
 from .alerts import Alert, describe, drop_url
-from .mail import mail_failure, mail_server, reason, secret_line
+from .mail import mail_failure, mail_server, message_id, reason, secret_line
 from .new_crystals import NewCrystal, crystal_from, new_crystals, with_past
 from .outgoing import RefusedMessageError, post
 from .visibility import Sight, Visibility
@@ -89,7 +88,13 @@ class Told:
 def receivers(config: Config, ledger: Ledger, told: Told) -> list[Receiver]:
     """Return everybody who wants to be told of new crystals."""
     visibility, found = Visibility(config, ledger), list[Receiver]()
-    for who, settings in ledger.notices.settings().items():
+    people, everybody = visibility.people.now(), ledger.notices.settings()
+    if everybody and not people.is_read:
+        # Without it, what waits for people would be taken for what they may not see any more, and forgotten.
+        why = "; ".join(map(one_line, people.problems))
+        told.failures.append(f"viewer.people_file: {why}; people are told of new crystals when it can be read again")
+        everybody = {}
+    for who, settings in everybody.items():
         if settings.since is None or (config.viewer.sign_in == "users" and not ledger.users.password(who)):
             continue
         sight = visibility.sight(who)
@@ -209,14 +214,14 @@ def digest_moment(config: Config, when: When) -> datetime:
 
 
 def _alerts(config: Config, ledger: Ledger, waiting: Sequence[Notice]) -> list[Alert]:
-    ids = {notice.score_id: notice.id for notice in waiting}
-    images = ledger.images.of_scores(sorted(ids))
+    ids = {notice.drop: notice.id for notice in waiting}  # not by score: there may be a newer one since
+    images = ledger.images.of_scores(sorted({notice.score_id for notice in waiting}))
     crystals = with_past(ledger, [image for image in images if config.light.is_scored(image.image_name)])
     contents = ledger.contents.of_plates({crystal.image.barcode for crystal in crystals})
     return [
-        Alert(ids[crystal.image.score_id], crystal, contents(*crystal.image.drop))
+        Alert(ids[crystal.image.drop], crystal, contents(*crystal.image.drop))
         for crystal in crystals
-        if crystal.image.score_id is not None
+        if crystal.image.drop in ids
     ]
 
 
@@ -262,9 +267,8 @@ def digest(config: Config, receiver: Receiver, project: str, alerts: Sequence[Al
     mail["From"] = config.alerts.sender
     mail["To"] = receiver.address
     mail["Date"] = formatdate()
-    domain = config.alerts.sender.partition("@")[2].rstrip(">")
-    same = hashlib.sha256(repr((receiver.who, sorted(alert.id for alert in alerts))).encode()).hexdigest()[:24]
-    mail["Message-ID"] = f"<xtalgrid.{config.imager.source}.{same}@{domain}>"
+    drops = sorted(alert.crystal.image.drop for alert in alerts)
+    mail["Message-ID"] = message_id(config, (receiver.who, receiver.since, drops))
     mail["Auto-Submitted"] = "auto-generated"
     page = f"{config.viewer.url.rstrip('/')}/notifications" if config.viewer.url else ""
     if page:

@@ -114,8 +114,8 @@ def make_manifest(config: Config, options: wire.Options, images: Sequence[Checke
     return msgspec.structs.replace(manifest, unit=f"xg_{digest[:24]}")
 
 
-def write_unit(config: Config, path: Path, manifest: wire.Manifest, images: Sequence[ImageRow]) -> None:
-    """Write the zip, completely or not at all.
+def write_unit(config: Config, path: Path, manifest: wire.Manifest, images: Sequence[ImageRow]) -> int:
+    """Write the zip, completely or not at all; return the number of images in it.
 
     An image whose file has disappeared or is not the one that was planned is left out; the worker reports it as
     missing.
@@ -126,6 +126,7 @@ def write_unit(config: Config, path: Path, manifest: wire.Manifest, images: Sequ
         If the zip cannot be written, such as on a full disk; nothing is left behind.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    number = 0
     # stored, not deflated: images are compressed already
     with replacing(path) as stream, zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
         entries = []
@@ -142,9 +143,11 @@ def write_unit(config: Config, path: Path, manifest: wire.Manifest, images: Sequ
             if why is not None:
                 log.warning("%s: %s; unit %s holds a PNG of its pixels", image.image_name, why, manifest.unit)
             archive.writestr(_member(entry.file), data)
+            number += 1
             entries.append(msgspec.structs.replace(entry, sha256=hashlib.sha256(data).hexdigest()))
         travelling = msgspec.structs.replace(manifest, images=tuple(entries))
         archive.writestr(_member(wire.MANIFEST_NAME), wire.encode(travelling))
+    return number
 
 
 def _member(name: str) -> zipfile.ZipInfo:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import getpass
 import logging
 import sys
@@ -19,6 +20,10 @@ from xtalgrid_core.lines import LineFormatter
 from ..config import Config
 from ..domain.log import log
 from ..ledger.store import PAUSED, Ledger
+
+_ACCOUNT = "run this as the account that owns it, or choose another folder"
+_SPACE = "free some disk space, then run the same command again"
+_REMEDIES = {errno.EACCES: _ACCOUNT, errno.EPERM: _ACCOUNT, errno.ENOSPC: _SPACE, errno.EDQUOT: _SPACE}
 
 EXIT_BUSY = 75
 """Exit code of a command whose step is already running."""
@@ -78,10 +83,8 @@ def step(config: Config, name: str, wait: float = 0) -> Iterator[Report]:
     except FileExistsError as error:
         raise ConfigError(f"home: {error.filename} is a file; choose a folder") from error
     except OSError as error:
-        raise ConfigError(
-            f"home: cannot write {config.home}: {error.strerror}; run this as the account that owns it, "
-            "or choose another folder"
-        ) from error
+        remedy = _REMEDIES.get(error.errno or 0, "check the disk, or the share, that it lies on")
+        raise ConfigError(f"home: cannot write {config.home}: {error.strerror}; {remedy}") from error
     try:
         yield report
     except OSError as error:

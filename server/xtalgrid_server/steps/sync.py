@@ -26,6 +26,9 @@ from ..ledger.store import Ledger
 
 ORIGIN = "imager database"
 
+_HIGHEST = 2**63 - 1
+"""Of all ids."""
+
 OLD_PLATES = 250
 """How many plates without recent inspections and scores a run reads the contents of."""
 
@@ -63,11 +66,14 @@ class Synced:
         Those of them that were new or changed.
     contents
         Drops or plates whose contents were new or changed.
+    missing
+        ARTscores that were published, and found deleted in this run.
     """
 
     rows: int = 0
     recorded: int = 0
     contents: int = 0
+    missing: int = 0
 
 
 def sync(config: Config, database: ImagerDatabase, ledger: Ledger) -> Synced:
@@ -78,11 +84,19 @@ def sync(config: Config, database: ImagerDatabase, ledger: Ledger) -> Synced:
     ImagerError
         If the imager database cannot be read. What was read is recorded, and the next run resumes from there.
     """
-    key = f"sync {config.imager.source}"
+    key, ours = f"sync {config.imager.source}", config.imager.scored_by
     saved = ledger.watermark(key)
     progress = msgspec.json.decode(saved, type=_Progress) if saved else _Progress()
-    done = Synced()
+    done, began = Synced(), now()
     _sync_scores(config, database, ledger, key, progress, done)
+    done.missing = len(ledger.publications.newest_decisions(ledger.imager_scores.gone_since(began, ours)))
+    if done.missing:
+        log.warning(
+            "sync: %d ARTscores that were published are not in the score table any more; if the imager database was "
+            "restored from a backup, write them again with `xtalgrid set_autoscore %s`",
+            done.missing,
+            config.outbox / "done" / "*.csv",
+        )
     _sync_contents(config, database, ledger, progress, done)
     ledger.set_watermark(key, msgspec.json.encode(progress).decode())
     return done
@@ -96,9 +110,11 @@ def _sync_scores(
     while True:
         at = now()
         page = samples.score_page(database, after)
+        # No row follows the last page, so those recorded with higher ids were deleted, the newest score among them.
+        upto = page.last if page.has_next and page.last is not None else _HIGHEST
+        done.rows += len(page.scores)
+        done.recorded += ledger.imager_scores.record(page.scores, between=(after, upto, at))
         if page.last is not None:
-            done.rows += len(page.scores)
-            done.recorded += ledger.imager_scores.record(page.scores, between=(after, page.last, at))
             after = page.last
             if page.last > progress.last:
                 progress.last = page.last

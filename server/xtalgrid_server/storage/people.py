@@ -37,11 +37,14 @@ class ProjectPeople:
         Groups, without the ``@``, by person.
     problems
         What of the file could not be used, a line each; nobody sees anything by it.
+    is_read
+        Whether the file could be read at all. If not, nobody is of any project for now, which is no news of anybody.
     """
 
     projects: dict[str, frozenset[str]] = field(default_factory=dict)
     groups: dict[str, frozenset[str]] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
+    is_read: bool = True
 
     def groups_of(self, person: str) -> frozenset[str]:
         """Return the groups that the file has a person in."""
@@ -66,15 +69,15 @@ def read_people(file: Path) -> ProjectPeople:
         if (encoding := text_encoding(data)) != "utf-8-sig":
             data = data.decode(encoding).encode()
     except OSError as error:
-        return ProjectPeople(problems=(f"cannot read {file}: {error.strerror}",))
+        return _unread(f"cannot read {file}: {error.strerror}")
     except UnicodeError:
-        return ProjectPeople(problems=(f"{file}: broken UTF-16 text; save the file as CSV UTF-8",))
+        return _unread(f"{file}: broken UTF-16 text; save the file as CSV UTF-8")
     lines = data.removeprefix(b"\xef\xbb\xbf").splitlines()
     first = lines[0].decode("utf-8", "replace") if lines else ""
     delimiter = max(_DELIMITERS, key=first.count)
     header = [name.strip().lower() for name in _fields(first, delimiter)]
     if any(header.count(name) != 1 for name in _COLUMNS):
-        return ProjectPeople(problems=(f"{file}: line 1 must name the columns project and person",))
+        return _unread(f"{file}: line 1 must name the columns project and person")
     columns = {name: header.index(name) for name in _COLUMNS}
     projects: dict[str, set[str]] = {}
     groups: dict[str, set[str]] = {}
@@ -92,6 +95,10 @@ def read_people(file: Path) -> ProjectPeople:
             else:
                 projects.setdefault(person, set()).add(project)
     return ProjectPeople(_frozen(projects), _frozen(groups), tuple(problems))
+
+
+def _unread(problem: str) -> ProjectPeople:
+    return ProjectPeople(problems=(problem,), is_read=False)
 
 
 def _frozen(sets: dict[str, set[str]]) -> dict[str, frozenset[str]]:

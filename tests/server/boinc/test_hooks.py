@@ -154,6 +154,19 @@ def test_what_may_be_better_later_is_no_verdict(config, hook, tmp_path):
     assert hook("assimilate", "17", "x")[0] == 75
 
 
+def test_uploads_on_a_disk_that_is_away_are_nobody_s_fault(config, unit, project, hook):
+    result = project.folder / "upload" / "3f" / f"{unit[0].name}.1_0_r5_0"
+    for is_mount_point in (False, True):
+        if is_mount_point:
+            result.parent.parent.mkdir()
+        code, said = hook("check", result)
+        assert code == 3 and str(result.parent.parent) in said
+    assert hook("assimilate", "17", result)[0] == 75
+    assert not any(Spool(config).inbox.iterdir())
+    (result.parent.parent / "1a").mkdir()
+    assert hook("check", result)[0] == 1, "others' uploads are there, and this one is not"
+
+
 def test_a_bomb_is_refused_unread(config, unit, project, hook):
     path = project.folder / f"{unit[0].name}.1_0_r5_0"
     path.write_text("[" * 3_000_000)

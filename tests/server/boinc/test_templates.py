@@ -64,13 +64,22 @@ def test_weights_are_further_files_that_stay_where_they_are():
         assert [info.find(tag) is not None for tag in ("sticky", "no_delete")] == [n > 0, n > 0]
 
 
-def test_the_result_has_one_file_with_room_for_the_largest_unit():
-    template = ET.fromstring(output_template(Work(wells_per_unit=100, wells_per_backfill_unit=1000)))
+def test_the_result_has_one_file_with_room_for_the_largest_unit(tmp_path):
+    def made(name="out", **work):
+        text = output_template(Work(**work), tmp_path, name)
+        (tmp_path / name).write_text(text)
+        return ET.fromstring(text)
+
+    template = made(wells_per_unit=100, wells_per_backfill_unit=1000)
     assert template.findtext("result/file_ref/open_name") == "result.json"
     assert template.find("file_info/name/OUTFILE_0") is not None
     assert template.find("file_info/url/UPLOAD_URL") is not None
-    assert 1000 * 20_000 < int(template.findtext("file_info/max_nbytes")) <= wire.MAX_RESULT_BYTES
-    huge = ET.fromstring(output_template(Work(wells_per_backfill_unit=5000)))
+    room = int(template.findtext("file_info/max_nbytes"))
+    assert 1000 * 20_000 < room <= wire.MAX_RESULT_BYTES
+    smaller = made(wells_per_unit=10, wells_per_backfill_unit=10)
+    assert int(smaller.findtext("file_info/max_nbytes")) == room, "units of 1,000 may be under way"
+    assert int(made("other", wells_per_unit=10, wells_per_backfill_unit=10).findtext("file_info/max_nbytes")) < room
+    huge = made(wells_per_backfill_unit=5000)
     assert int(huge.findtext("file_info/max_nbytes")) == wire.MAX_RESULT_BYTES
 
 

@@ -42,6 +42,7 @@ TALK: dict[str, Callable[[ImagerDatabase], object]] = {
     "ImagerDatabase.find_incomplete": lambda d: d.find_incomplete(),
     "ImagerDatabase.count_unusable": lambda d: d.count_unusable([1, 2]),
     "ImagerDatabase.last_id": lambda d: d.last_id(),
+    "ImagerDatabase.highest_ids": lambda d: d.highest_ids(21),
     "ImagerDatabase.sample_tables": lambda d: d.sample_tables(),
     "ImagerDatabase.count_images": lambda d: d.count_images(LATER),
     "ImagerDatabase.of_plate": lambda d: list(d.of_plate("CI022987")),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import email
 import email.policy
 import json
+import re
 import socket
 import ssl
 from datetime import datetime, timedelta
@@ -20,6 +21,7 @@ from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_server.config import from_string
 from xtalgrid_server.domain.wells import Well
+from xtalgrid_server.ledger import tables
 from xtalgrid_server.ledger.contents import Contents
 
 LATELY = datetime.now().replace(microsecond=0) - timedelta(days=5)
@@ -105,6 +107,27 @@ def test_one_mail_for_each_plate(xtalgrid, inspect, system, mail_server):
     assert "A3a" not in body
     xtalgrid("alerts", toml=toml)
     assert len(inbox.mails) == 1
+
+
+def test_after_a_ledger_was_restored_mails_are_known_by_what_they_are_about(xtalgrid, inspect, system, mail_server):
+    """Mail servers drop a second mail with the same Message-ID."""
+    inbox = Inbox()
+    toml = MAIL.format(port=mail_server(inbox), starttls="false")
+    inspect(1, {1: 0.9}, first=LATELY)
+    xtalgrid("alerts", toml=toml)
+    with system.ledger._db.writing() as connection:
+        connection.execute(tables.alerts.delete())
+    inspect(1, {2: 0.8}, first=LATELY)
+    with system.ledger._db.writing() as connection:  # the restored ledger knows nothing of A1 yet
+        connection.execute(tables.scores.update().where(tables.scores.c.id == 1).values(p_crystal=0.1))
+    xtalgrid("alerts", toml=toml)
+    with system.ledger._db.writing() as connection:
+        connection.execute(tables.scores.update().where(tables.scores.c.id == 1).values(p_crystal=0.9))
+    xtalgrid("alerts", toml=toml)
+    ids = [mail["Message-ID"] for _, mail in inbox.mails]
+    told = [re.findall(r"^(A\da)", mail.get_content(), re.MULTILINE) for _, mail in inbox.mails]
+    assert told == [["A1a"], ["A2a"], ["A1a"]]
+    assert ids[0] == ids[2] != ids[1]
 
 
 def test_what_the_mail_server_refuses_goes_out_with_the_next_run(xtalgrid, inspect, mail_server, score):

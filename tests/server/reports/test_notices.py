@@ -11,19 +11,21 @@ import ssl
 import threading
 import time
 import zoneinfo
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
 import trustme
 
-from tests.server.conftest import config  # noqa: F401
+from tests.server.conftest import config, score  # noqa: F401
 from xtalgrid_core.errors import ConfigError, XtalgridError
+from xtalgrid_core.outcomes import Outcome
 from xtalgrid_server.config import from_string
 from xtalgrid_server.domain.wells import Well
 from xtalgrid_server.ledger.contents import Contents
 from xtalgrid_server.ledger.notices import Settings
-from xtalgrid_server.steps import outgoing
+from xtalgrid_server.steps import alerts, outgoing
+from xtalgrid_server.steps.mail import secret_line
 from xtalgrid_server.steps.notices import address_problem, digest_moment
 
 from .test_alerts import LATELY, Choosy, Inbox, mail_server  # noqa: F401
@@ -140,6 +142,31 @@ def test_what_was_recorded_while_the_clock_was_ahead_is_told(xtalgrid, inspect, 
     assert len(inbox.mails) == 1
 
 
+def test_a_digest_tells_of_drops_that_were_scored_again_meanwhile(
+    xtalgrid,
+    inspect,
+    score,  # noqa: F811
+    system,
+    mail_server,  # noqa: F811
+    config,  # noqa: F811
+):
+    inbox = Inbox()
+    toml = MAIL.format(port=mail_server(inbox)) + f"digest_hour = {(datetime.now(UTC).hour - 1) % 24}\n"
+    inspect(1, {1: 0.9, 2: 0.8}, first=LATELY)
+    wants(system, when="daily")
+    xtalgrid("alerts", toml=toml)
+    backdate(config, 1)
+    again = {"inspection": 1, "inspected": LATELY + timedelta(days=1), "threshold": 0.8, "p_crystal": 0.6}
+    score({(1, 1): Outcome.HARVESTABLE}, **again)  # by a newer model
+    result = xtalgrid("alerts", toml=toml)
+    assert result.exit_code == 0, result.output
+    ((_, mail),) = inbox.mails
+    text = mail.get_body(["plain"]).get_content()
+    assert "A1a" in text and "p_crystal 60 %" in text and "A2a" in text
+    xtalgrid("alerts", toml=toml)
+    assert len(inbox.mails) == 1
+
+
 def test_no_mail_is_lost_while_there_is_no_server(xtalgrid, inspect, system, mail_server):  # noqa: F811
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -185,6 +212,39 @@ def test_nobody_is_told_of_what_they_may_not_see(xtalgrid, inspect, system, mail
         connection.execute("update deliveries set at = datetime(at, '-11 minutes')")
     xtalgrid("alerts", toml=toml)
     assert not inbox.mails and not system.ledger.notices.waiting("ann", "mail")
+
+
+@pytest.mark.parametrize("is_limited", [True, False])
+def test_nothing_is_lost_while_the_file_of_people_cannot_be_read(
+    xtalgrid,
+    inspect,
+    system,
+    mail_server,  # noqa: F811
+    tmp_path,
+    is_limited,
+):
+    inbox, people, is_of = Inbox(), tmp_path / "people.csv", "project,person\nKinases,ann\n"
+    keys = f'[viewer]\nsign_in = "proxy"\ntrusted_proxies = ["::1"]\npeople_file = "{people}"\n'
+    toml = MAIL.format(port=mail_server(inbox)) + keys + ('visibility = "projects"\n' if is_limited else "")
+    people.write_text(is_of)
+    of_kinases(system)
+    inspect(1, {1: 0.9, 2: 0.8}, first=LATELY)  # A2 is of no project of ann's
+    wants(system, "ann")
+    inbox.is_open = False
+    xtalgrid("alerts", toml=toml)  # recorded, but not sent
+    with closing(sqlite3.connect(system.config.home / "ledger.db")) as connection, connection:
+        connection.execute("update deliveries set at = datetime(at, '-11 minutes')")
+    inbox.is_open = True
+    for text in (None, ""):  # its share is away, or it is just being written
+        people.unlink() if text is None else people.write_text(text)
+        away = xtalgrid("alerts", toml=toml)
+        assert away.exit_code == 2 and "viewer.people_file" in away.output and str(people) in away.output
+        assert not inbox.mails
+    people.write_text(is_of)
+    assert xtalgrid("alerts", toml=toml).exit_code == 0
+    ((_, mail),) = inbox.mails
+    text = mail.get_body(["plain"]).get_content()
+    assert "A1a" in text and "A2a" not in text
 
 
 def test_a_user_who_was_removed_gets_nothing(xtalgrid, inspect, system, mail_server):  # noqa: F811
@@ -370,6 +430,20 @@ def test_a_message_that_is_refused_holds_up_no_other_project_s(xtalgrid, inspect
     for who, channel in (("ann", "mail"), ("", "group")):
         assert len(system.ledger.notices.waiting(who, channel)) == 1
         assert system.ledger.notices.last_delivery(who, channel).failed == 1, "it is tried again in ten minutes"
+
+
+def test_webhooks_do_not_wait_for_the_mail_server_s_password(xtalgrid, inspect, hook, tmp_path, monkeypatch):
+    @contextmanager
+    def without_password(settings):
+        secret_line(str(tmp_path / "gone"), "alerts.password_file")
+        yield
+
+    monkeypatch.setattr(alerts, "mail_server", without_password)
+    inspect(1, {1: 0.9}, first=LATELY)
+    toml = MAIL.format(port=1) + 'recipients = ["lab@lab.example"]\n' + toml_of(tmp_path, hook, "json")
+    told = xtalgrid("alerts", toml=toml)
+    assert told.exit_code == 2 and "alerts.password_file: cannot read" in told.output
+    assert len(hook.posts) == 1
 
 
 def test_a_webhook_that_is_away_is_asked_once(xtalgrid, inspect, system, hook, tmp_path):

@@ -54,6 +54,33 @@ def test_new_rows_come_page_by_page_and_changed_and_deleted_recent_ones_again(sy
     assert [seen.row.code for seen in system.ledger.imager_scores.history([103])] == ["13", "23"]
 
 
+def test_the_newest_score_may_be_deleted_and_a_database_be_restored(system, score, person):
+    (row,) = score({(1, 1): Outcome.CLEAR})
+    for code in ("13", "23"):
+        person(row.inspect_id, code, TODAY)
+    system.sync()
+
+    def seen():
+        return [one.code for one in system.ledger.imager_scores.of_inspections([row.inspect_id])[row.inspect_id]]
+
+    def delete(*codes):
+        table = system.imager.tables.scores
+        with system.imager.transaction() as connection:
+            connection.execute(table.delete().where(table.c.score.in_(codes)))
+
+    assert seen() == ["13", "23"]
+    delete("23")
+    assert system.sync().recorded == 1
+    assert seen() == ["13"]
+    delete("13")
+    system.sync()
+    assert seen() == []
+    assert system.sync().recorded == 0
+    person(row.inspect_id, "11", TODAY)
+    system.sync()
+    assert seen() == ["11"]
+
+
 def test_killed_in_the_middle_it_goes_on_from_the_last_page(system, person, monkeypatch):
     monkeypatch.setattr(samples, "PAGE", 2)
     for number in range(5):

@@ -94,7 +94,8 @@ class BoincGrid:
             return
         weights = self._weights_of(new)
         self._stage_units(new)
-        self._write_template("out", output_template(self._config.work))
+        out = output_template(self._config.work, self.project.folder, self._template_name("out"))
+        self._write_template("out", out)
         calls = self._kinds(new, weights)
         for (template, priority, beside), names in calls.items():
             path = self._write_template("in", template)

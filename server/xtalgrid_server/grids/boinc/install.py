@@ -66,7 +66,8 @@ def install(config: Config, project: Project, accounts: Accounts | None = None) 
     try:
         for name, text in _scripts(config).items():
             yield from _file(folder / "bin" / name, text, executable=True)
-        yield from _file(folder / "templates" / f"{app}_out", output_template(config.work))
+        name = f"templates/{app}_out"
+        yield from _file(folder / name, output_template(config.work, folder, name))
         if not (folder / "apps" / app).is_dir():
             (folder / "apps" / app).mkdir(parents=True)
             yield f"made     apps/{app}: app versions go here"

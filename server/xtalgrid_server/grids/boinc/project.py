@@ -107,7 +107,8 @@ class Project:
                 cwd=self.folder,
                 input=text,
                 capture_output=True,
-                text=True,
+                encoding="utf-8",
+                errors="replace",  # whatever the locale: a database's messages may be in another one
                 timeout=_PATIENCE_SECONDS,
                 check=False,
                 umask=given_umask(),

@@ -102,7 +102,7 @@ def boinc_status(ledger: Ledger, imager: ImagerDatabase, grid: BoincGrid, now: f
         hosts=len(hosts),
         hosts_within_a_day=sum(now - host.seen < _DAY for host in hosts),
         failing_hosts=tuple(_failing(host) for host in hosts if host.invalid or host.errors),
-        failed_units={unit.name: unit.detail for unit in ledger.units.in_states("failed")},
+        failed_units={unit.name: unit.detail for unit in ledger.units.failed()},
         lost_units=tuple(lost_units(ledger, grid)),
         app_versions=tuple(versions),
         problems=tuple(problems(grid.project, grid.home, versions)),

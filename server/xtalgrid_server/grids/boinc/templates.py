@@ -6,8 +6,11 @@ A template overrides the options of ``create_work``, so all limits are set here.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from xml.sax.saxutils import escape
 
 from xtalgrid_core import wire
@@ -86,13 +89,17 @@ def input_template(limit: Limits, weights: Sequence[str] = ()) -> str:
 """
 
 
-def output_template(work: Work) -> str:
+def output_template(work: Work, folder: Path, name: str) -> str:
     """Return the template of a result: one file, large enough for the largest unit's.
 
-    BOINC reads it again for each instance it makes, so it stays in the project.
+    BOINC reads it again for each instance it makes, so it stays in the project, under this name in this folder, and its
+    limit never falls: larger units, made under another configuration, may be under way.
     """
     wells = max(work.wells_per_unit, work.wells_per_backfill_unit)
     size = min(wells * RESULT_BYTES_PER_WELL + 64 * 1024, wire.MAX_RESULT_BYTES)
+    with suppress(OSError):
+        before = re.search(rb"<max_nbytes>([0-9]{1,9})</max_nbytes>", (folder / name).read_bytes())
+        size = max(size, min(int(before[1]), wire.MAX_RESULT_BYTES) if before else 0)
     return f"""<output_template>
 <file_info>
     <name><OUTFILE_0/></name>

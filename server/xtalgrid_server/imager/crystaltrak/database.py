@@ -208,6 +208,13 @@ class ImagerDatabase(Connections):
         highest_id: int | None = self.read(lambda connection: connection.scalar(highest))
         return highest_id
 
+    def highest_ids(self, number: int) -> list[int]:
+        """Return the highest ids of inspections, the highest first."""
+        ids = self.tables.inspections.c.inspectid
+        limit: sa.ColumnElement[int] = sa.literal_column(str(_HIGHEST))  # see `last_id`
+        statement = sa.select(*named(ids)).where(ids <= limit).order_by(ids.desc()).limit(number)
+        return [int(row.inspectid) for row in self.read_all(statement)]
+
     @property
     def unusable(self) -> list[UnusableRow]:
         """The rows that could not be used so far, each once."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xtalgrid_core import wire
 from xtalgrid_core.decision import or_undecided
-from xtalgrid_core.errors import ResultError
+from xtalgrid_core.errors import FailureReason, ResultError
 from xtalgrid_core.outcomes import CLASSES, SCORED_GROUPS, Group, Outcome
 
 KEPT_BYTES = 1024 * 1024
@@ -12,6 +12,9 @@ KEPT_BYTES = 1024 * 1024
 
 MARGIN = 1e-3
 """Tolerance for rounding in the worker's float32 sums."""
+
+_OF_A_BROKEN_COMPUTER = (FailureReason.UNREADABLE_FILE, FailureReason.HASH_DIFFERS, FailureReason.INTERNAL)
+"""Reasons that the server ruled out before it packed the images. If all fail so, the computer's disk or memory does."""
 
 
 def validate(data: bytes, manifest: wire.Manifest) -> wire.Result:
@@ -38,7 +41,17 @@ def validate(data: bytes, manifest: wire.Manifest) -> wire.Result:
                 _check_scored(answer, entry, options)
             except ResultError as error:
                 raise ResultError(f"image {entry.number}: {error}") from error
+    _check_failures(result)
     return result
+
+
+def _check_failures(result: wire.Result) -> None:
+    """Refuse a result of several images none of which its computer could read: another one may score them."""
+    failed = [answer for answer in result.images if isinstance(answer, wire.Failed)]
+    if len(failed) == len(result.images) > 1 and all(answer.reason in _OF_A_BROKEN_COMPUTER for answer in failed):
+        raise ResultError(
+            f"none of its {len(failed)} images could be scored; the first: {failed[0].reason}: {failed[0].detail}"
+        )
 
 
 def _check_scored(answer: wire.Scored, entry: wire.ImageEntry, options: wire.Options) -> None:
