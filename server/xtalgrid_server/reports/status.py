@@ -15,7 +15,7 @@ from ..imager.crystaltrak.database import ImagerDatabase
 from ..ledger.store import Ledger
 from ..steps.account import Account, Unscored, account, account_lines
 from ..steps.progress import archive
-from ..steps.step import Pause, paused
+from ..steps.step import Pause, Running, hanging, paused
 
 _SHOWN = 20
 
@@ -47,6 +47,8 @@ class Status:
     ----------
     paused
         Who paused it and when; None if it runs.
+    hanging
+        Runs of steps that have taken more than a day.
     units, results, scores, decisions
         Numbers of work units by state, of results by verdict, of scores by outcome, and of newest decisions by action.
     held
@@ -73,6 +75,7 @@ class Status:
     """
 
     paused: Pause | None
+    hanging: tuple[Running, ...]
     units: dict[str, int]
     results: dict[str, int]
     scores: dict[str, int]
@@ -95,6 +98,7 @@ def status(config: Config, ledger: Ledger, imager: ImagerDatabase) -> Status:
     counted = account(config, ledger, imager)
     return Status(
         paused=paused(ledger),
+        hanging=hanging(config),
         units=_all(counts["units"], ("planned", "sent", "returned", "failed")),
         results=_all(counts["results"], ("accepted", "refused")),
         scores=_all(counts["scores"], tuple(Outcome)),
@@ -119,6 +123,8 @@ def _all(counts: dict[str, int], names: tuple[str, ...]) -> dict[str, int]:
 def status_lines(status: Status) -> Iterator[str]:
     """Format the state of the pipeline as text."""
     yield f"system      {status.paused or 'running'}"
+    for running in status.hanging:
+        yield f"hanging     {running}"
     first, *others = account_lines(status.account)
     yield f"account     {first}"
     yield from others

@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import getpass
 import logging
+import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import filelock
 
@@ -27,6 +29,12 @@ _REMEDIES = {errno.EACCES: _ACCOUNT, errno.EPERM: _ACCOUNT, errno.ENOSPC: _SPACE
 
 EXIT_BUSY = 75
 """Exit code of a command whose step is already running."""
+
+_LONGEST = timedelta(days=1)
+"""A run that takes longer hangs, such as on a share that does not respond."""
+
+_WATCHED = ("create_work", "assimilate", "finalizer", "set_autoscore", "sync", "look_again", "alerts")
+"""Steps that never take so long; the grid may run for ever, an import or an adaptation for days."""
 
 
 class Report(dict[str, object]):
@@ -68,7 +76,7 @@ def step(config: Config, name: str, wait: float = 0) -> Iterator[Report]:
     ConfigError
         If ``home`` is not writable.
     XtalgridError
-        If a file cannot be read or written.
+        If a file cannot be read or written, or the step has been running for more than a day.
     """
     folder = config.home / "locks"
     report, start = Report(), time.monotonic()
@@ -79,12 +87,16 @@ def step(config: Config, name: str, wait: float = 0) -> Iterator[Report]:
         folder.mkdir(exist_ok=True)
         lock.acquire()
     except filelock.Timeout as error:
+        if name in _WATCHED and (running := _running(config, name)) and running.hangs:
+            raise XtalgridError(f"{running}; this run did nothing") from error
         raise Busy(f"{name} is already running; this run did nothing") from error
     except FileExistsError as error:
         raise ConfigError(f"home: {error.filename} is a file; choose a folder") from error
     except OSError as error:
         remedy = _REMEDIES.get(error.errno or 0, "check the disk, or the share, that it lies on")
         raise ConfigError(f"home: cannot write {config.home}: {error.strerror}; {remedy}") from error
+    with suppress(OSError):  # on a full disk, a step may still do its work
+        _note(config, name).write_text(f"{os.getpid()} {time.time():.0f}", encoding="ascii")
     try:
         yield report
     except OSError as error:
@@ -97,7 +109,56 @@ def step(config: Config, name: str, wait: float = 0) -> Iterator[Report]:
         if not report.quiet:
             log.info("%s %s seconds=%.1f", name, report, time.monotonic() - start)
     finally:
+        with suppress(OSError):
+            _note(config, name).unlink(missing_ok=True)
         lock.release()
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A run of a step, by its process, and since when it runs (UTC)."""
+
+    name: str
+    process: int
+    since: datetime
+
+    @property
+    def hangs(self) -> bool:
+        """Whether it takes so long that it must hang."""
+        return datetime.now(UTC) - self.since > _LONGEST
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name} has been running since {self.since:%Y-%m-%d %H:%M} UTC (process {self.process}); if a share "
+            f"does not respond, mend that, then end it: kill {self.process}"
+        )
+
+
+def hanging(config: Config) -> tuple[Running, ...]:
+    """Return the runs of steps that have taken more than a day."""
+    found = (_running(config, name) for name in _WATCHED)
+    return tuple(running for running in found if running is not None and running.hangs)
+
+
+def _note(config: Config, name: str) -> Path:
+    """Return the file that says which process runs a step, and since when."""
+    return config.home / "locks" / f"{name}.running"
+
+
+def _running(config: Config, name: str) -> Running | None:
+    """Return the run of a step that its note tells of; None if there is none, or its process is gone."""
+    try:
+        process, since = map(int, _note(config, name).read_text(encoding="ascii").split())
+        begun = datetime.fromtimestamp(since, UTC)
+    except (OSError, ValueError, OverflowError):
+        return None
+    try:
+        os.kill(process, 0)
+    except PermissionError:
+        pass  # another account's process
+    except (OSError, OverflowError):
+        return None
+    return Running(name, process, begun)
 
 
 def _log_stop(name: str, error: Exception) -> None:
