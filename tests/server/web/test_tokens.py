@@ -228,7 +228,7 @@ def test_operators_make_list_and_remove_tokens(config, system, with_user, visit,
     assert "beamline  score" in run(config, "token", "list", "ben").output
     assert token not in run(config, "token", "list").output
     run(config, "token", "remove", "ben")
-    assert run(config, "token", "list").output == ""
+    assert run(config, "token", "list").output == "no tokens; `xtalgrid token add NAME` makes one\n"
     assert "has no token" in run(config, "token", "remove", "ben", code=2).output
 
 
