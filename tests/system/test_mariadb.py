@@ -112,5 +112,5 @@ def test_a_wrong_password_is_told_without_showing_it(project):
 
 def test_the_driver_is_named_where_it_is_missing(project, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pymysql", None)
-    with pytest.raises(ConfigError, match="oracle, cx-oracle, postgres, ispyb or boinc"):
+    with pytest.raises(ConfigError, match=r"pymysql is not installed; .* install 'xtalgrid\[boinc\]'"):
         BoincDatabase(from_string("", home=project.folder), project)

@@ -33,7 +33,7 @@ IN_LIST = 500
 
 
 _EXTRAS = {"oracledb": "oracle", "cx_Oracle": "cx-oracle", "psycopg": "postgres", "pymysql": "ispyb"}
-"""Our extras that bring a driver. pymysql is in the extra `boinc` too."""
+"""Our extras that bring a driver; for BOINC's database, pymysql comes with the extra `boinc`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +91,7 @@ def open_engine(url: str, key: str, access: Access | None = None) -> sa.Engine:
         ) from error
     except ModuleNotFoundError as error:
         extra = _EXTRAS.get(error.name or "")  # none for MySQLdb, which mysql:// takes
+        extra = "boinc" if extra == "ispyb" and key.startswith("boinc.") else extra
         raise ConfigError(
             f"{key}: the driver {not_installed(error.name, extra)}" if extra else _unsupported(url, key)
         ) from error
