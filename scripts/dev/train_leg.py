@@ -4,8 +4,9 @@
 
 A leg renders new wells (their seed follows from its number), lets MARCO's network and the shipped weights comment on
 them, and trains on them and on the real wells that may train (docs/records). It goes on from the checkpoint of the leg
-before if the work folder has it, else from the shipped weights. After an interruption the same command goes on with
-the same leg. One core, by default at the lowest priority, at which it stands still while others keep the machine busy.
+before if the work folder has it, else, or with --from-shipped, from the shipped weights. After an interruption the same
+command goes on with the same leg. By default it takes one core at the lowest priority, at which it stands still while
+others keep the machine busy.
 
 The work folder holds sets, checkpoints and trained states, and is not committed. What a leg adds to docs/records is.
 """
@@ -51,12 +52,14 @@ def main() -> None:
         "--more", action="append", default=[], metavar="OUTCOME", help="also render 700 wells of these outcomes alone"
     )
     parser.add_argument("--jobs", type=int, default=1, help="processes that render (default 1)")
+    parser.add_argument("--threads", type=int, default=1, help="threads that train (default 1)")
+    parser.add_argument("--from-shipped", action="store_true", help="begin from the shipped weights")
     parser.add_argument("--set", dest="changes", action="append", default=[], metavar="KEY=VALUE", help="as of fit")
     parser.add_argument("--nice", type=int, default=19, help="priority, 0 (high) to 19 (low, the default)")
     given = parser.parse_args()
     began = time.monotonic()
     os.nice(given.nice)
-    os.environ.update(OMP_NUM_THREADS="1", PYTHONPATH=str(ROOT / "models"))
+    os.environ.update(OMP_NUM_THREADS=str(given.threads), PYTHONPATH=str(ROOT / "models"))
     work = given.work.absolute()
     work.mkdir(parents=True, exist_ok=True)
     number = 1 + max((record.get("leg", 0) for record in records()), default=0)
@@ -78,11 +81,11 @@ def main() -> None:
     before = f"leg-{number - 1:02}"
     if (work / leg / "checkpoint.pt").is_file():
         fit += ["--resume"]
-    elif (work / before / "checkpoint.pt").is_file():
+    elif (work / before / "checkpoint.pt").is_file() and not given.from_shipped:
         fit += ["--after", before]
     else:
         fit += ["--start", start(work)]
-    run(work, *fit)
+    run(work, *fit, threads=given.threads)
 
     shutil.copytree(ROOT / "models" / "xtalgrid_core" / "weights", work / leg / "weights", dirs_exist_ok=True)
     state, out = str(work / leg / "state.pt"), str(work / leg / "weights")
@@ -95,10 +98,10 @@ def records() -> list[dict[str, Any]]:
     return [json.loads(path.read_text(encoding="utf-8")) for path in RECORDS.glob("*/record.json")]
 
 
-def run(work: Path, *arguments: str) -> None:
+def run(work: Path, *arguments: str, threads: int = 1) -> None:
     """Run a command of xtalgrid-train in the work folder, so that records name sets without their place."""
-    command = [sys.executable, "-c", "from xtalgrid_nets.cli import main; main()", "--threads", "1", *arguments]
-    done = subprocess.run(command, cwd=work)
+    command = [sys.executable, "-c", "from xtalgrid_nets.cli import main; main()", "--threads", str(threads)]
+    done = subprocess.run([*command, *arguments], cwd=work)
     if done.returncode:
         sys.exit(f"xtalgrid-train {arguments[0]}: exit code {done.returncode}; the same command goes on with the leg")
 
