@@ -56,7 +56,7 @@ class FailureReason(StrEnum):
     INTERNAL = "internal error"
 
 
-MAY_BE_THE_COMPUTER_S = (
+RETRYABLE = (
     FailureReason.MISSING_FILE,
     FailureReason.UNREADABLE_FILE,
     FailureReason.HASH_DIFFERS,

@@ -51,8 +51,13 @@ class PlateFormat(NamedTuple):
     columns: int
     drops: int = 0
 
+    @property
+    def wells(self) -> int:
+        """Number of wells."""
+        return self.rows * self.columns
+
     def __str__(self) -> str:
-        return f"{self.rows * self.columns} wells, {self.rows} rows × {self.columns} columns"
+        return f"{self.wells} wells, {self.rows} rows × {self.columns} columns"
 
     def well(self, number: int, subwell: int) -> Well:
         """Return the well with a number, counted along rows from 1; outside the plate if the number is too high."""
@@ -68,6 +73,9 @@ class PlateFormat(NamedTuple):
 FORMATS = tuple(PlateFormat(rows, columns) for rows, columns in ((4, 6), (8, 6), (8, 12), (16, 24), (32, 48)))
 """The usual plates, with 24, 48, 96, 384 and 1,536 wells."""
 
+SURE_WELLS = 96
+"""From this number of wells on, it tells the plate's format: fewer may be a part of a larger plate."""
+
 
 def with_columns(columns: int) -> PlateFormat:
     """Return the usual format with so many columns, 8 rows for 6; if none has, one with any number of rows."""
@@ -81,6 +89,6 @@ def format_of(highest: int) -> PlateFormat:
     24 and 48 wells are assumed only where the number is just that, because plates of 96 wells with fewer images are
     more common.
     """
-    exact = [plate for plate in FORMATS if plate.rows * plate.columns == highest]
-    larger = [plate for plate in FORMATS[2:] if plate.rows * plate.columns >= highest]
+    exact = [plate for plate in FORMATS if plate.wells == highest]
+    larger = [plate for plate in FORMATS[2:] if plate.wells >= highest]
     return (exact or larger or FORMATS[-1:])[0]

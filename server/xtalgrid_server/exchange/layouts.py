@@ -15,7 +15,7 @@ from xtalgrid_core.wells import row_number
 
 from ..config import Config
 from ..domain.letters import composed
-from ..domain.wells import Well, parse_well
+from ..domain.wells import SURE_WELLS, Well, parse_well
 from ..imager.folder.formats import configured_format
 from ..ledger.contents import Contents
 from ..ledger.store import Ledger
@@ -32,8 +32,6 @@ _HEADER_IN = 20
 """Rows in which the header may be."""
 _LARGEST = 16 * 1024 * 1024
 _SHOWN = 20
-_SURE = 96
-"""Conditions of a screen from which on their number tells the plate's format: 48 may be half a plate."""
 _LARGEST_NUMBER = 99
 """Of a row, column or subwell: more is a mistake in the file."""
 
@@ -119,7 +117,7 @@ def _screen(config: Config, ledger: Ledger, file: Path, barcode: str) -> _Read:
             raise ConfigError(f"{file}: the condition of {_place(well)} has more than {most} characters; shorten it")
         contents[barcode, well] = Contents(barcode, well, condition=condition, origin=file.name)
     note = f"the conditions are those of {inferred}, along the rows; if that is wrong, set import.plates"
-    return contents, (), (note,) if inferred is not None and len(conditions) < _SURE else ()
+    return contents, (), (note,) if inferred is not None and len(conditions) < SURE_WELLS else ()
 
 
 def _table(file: Path, barcode: str) -> _Read:

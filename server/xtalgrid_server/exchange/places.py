@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 
 from ..config import Config
 from ..domain.letters import spellings
-from ..domain.wells import FORMATS, PlateFormat, Well
+from ..domain.wells import FORMATS, SURE_WELLS, PlateFormat, Well
 from ..imager.crystaltrak.database import ImagerDatabase
 from ..imager.folder.formats import known_format
 from ..imager.folder.plates import barcode_of
@@ -21,8 +21,6 @@ from ..ledger.store import Ledger
 from .foreign import Place
 
 _PLATES_KEPT = 8
-_SURE = 96
-"""Wells of a plate whose format its images may tell."""
 _FOLDERS = 4
 """Folders that an image's name in the ledger may be joined with (`Names.image_name`)."""
 
@@ -172,7 +170,7 @@ def _full_format(wells: Collection[tuple[int, int]]) -> PlateFormat | None:
     Not one of fewer than 96 wells: half a plate with images, A1 to H6, is more common than a plate of 48.
     """
     last = max(row for row, _ in wells), max(column for _, column in wells)
-    return next((plate for plate in FORMATS if plate[:2] == last and plate.rows * plate.columns >= _SURE), None)
+    return next((plate for plate in FORMATS if plate[:2] == last and plate.wells >= SURE_WELLS), None)
 
 
 def _names_plate(path: str, image: DropImage) -> bool:

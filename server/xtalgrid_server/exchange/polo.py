@@ -248,7 +248,7 @@ def write_run(
         "date": f"{first.inspected:%Y-%m-%d %H:%M:%S}",
         "has_been_machine_classified": True,
         "plate_id": first.barcode,
-        "num_wells": plate.rows * plate.columns,
+        "num_wells": plate.wells,
         "alt_spectrum": None,
         "next_run": None,
         "previous_run": None,

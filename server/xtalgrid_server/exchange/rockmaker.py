@@ -83,11 +83,11 @@ class _Export:
 
         Lines of a well with different scores are refused: each is of one of its drops, or of an earlier export.
         """
-        scores = dict[_Drop, set[str]]()
-        for drop, line in self._all_lines():
+        lines, scores = [*self._all_lines()], dict[_Drop, set[str]]()
+        for drop, line in lines:
             if drop is not None:
                 scores.setdefault(drop, set()).update(score.word for score in line.scores)
-        for drop, line in self._all_lines():
+        for drop, line in lines:
             words = sorted(scores[drop]) if drop is not None else []
             if len(words) > 1:
                 problem = (

@@ -55,7 +55,7 @@ def read_screen(file: Path, plate: PlateFormat | None) -> tuple[list[tuple[Well,
         if _tag(root) == "screen":
             conditions = list(_rmxml(root))
             of_plate = plate or _usual(len(conditions))
-            if of_plate is None or len(conditions) > of_plate.rows * of_plate.columns:
+            if of_plate is None or len(conditions) > of_plate.wells:
                 raise ValueError(
                     f"{len(conditions)} conditions fill no usual plate; set the plate's format in import.plates"
                 )
@@ -86,7 +86,7 @@ def _unit(unit: str) -> str:
 
 
 def _usual(wells: int) -> PlateFormat | None:
-    return next((usual for usual in FORMATS if usual.rows * usual.columns == wells), None)
+    return next((usual for usual in FORMATS if usual.wells == wells), None)
 
 
 def _rmxml(root: ElementTree.Element) -> Iterator[str]:

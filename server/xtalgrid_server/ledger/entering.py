@@ -6,7 +6,7 @@ content is the same: with another one, an INSPECTID may have been given again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -22,8 +22,7 @@ def enter_images(connection: sa.Connection, source: str, images: Sequence[ImageR
     """Return the ids of the images, after adding those that are new."""
     rows = _rows(connection, source, images)
     known = {key: row.id for key, row in rows.items()}
-    moved = ((image, rows[_key(image)]) for image in images if _key(image) in rows)
-    correct_images(connection, [(row.id, image) for image, row in moved if row.sha256 == "" and _moved(image, row)])
+    _correct_moved(connection, rows, [(image, "") for image in images])
     known |= _add(connection, source, [(image, None) for image in images if _key(image) not in known])
     return [known[_key(image)] for image in images]
 
@@ -36,11 +35,7 @@ def enter_files(connection: sa.Connection, source: str, files: Sequence[tuple[Im
     """
     rows = _rows(connection, source, [image for image, _ in files])
     known = {key: row.id for key, row in rows.items()}
-    moved = ((image, file, rows[_key(image)]) for image, file in files if _key(image) in rows)
-    correct_images(
-        connection,
-        [(row.id, image) for image, file, row in moved if row.sha256 in ("", file.sha256) and _moved(image, row)],
-    )
+    _correct_moved(connection, rows, [(image, file.sha256) for image, file in files])
     record_files(connection, [(known[_key(image)], file) for image, file in files if _key(image) in known])
     known |= _add(connection, source, [(image, file) for image, file in files if _key(image) not in known])
     return [known[_key(image)] for image, _ in files]
@@ -88,8 +83,17 @@ def correct_images(connection: sa.Connection, images: Sequence[tuple[int, ImageR
     )
 
 
-def _moved(image: ImageRow, row: Any) -> bool:
-    return not image.is_where(image_row(row))
+def _correct_moved(
+    connection: sa.Connection, rows: Mapping[tuple[int, str], Any], images: Sequence[tuple[ImageRow, str]]
+) -> None:
+    """Correct those of the images whose row is elsewhere, and has no content yet or the same, given by its SHA-256."""
+    found = ((image, sha256, rows[_key(image)]) for image, sha256 in images if _key(image) in rows)
+    moved = [
+        (row.id, image)
+        for image, sha256, row in found
+        if row.sha256 in ("", sha256) and not image.is_where(image_row(row))
+    ]
+    correct_images(connection, moved)
 
 
 def _add(

@@ -12,7 +12,7 @@ import msgspec
 import sqlalchemy as sa
 
 from xtalgrid_core import wire
-from xtalgrid_core.errors import MAY_BE_THE_COMPUTER_S, FailureReason
+from xtalgrid_core.errors import RETRYABLE, FailureReason
 from xtalgrid_core.outcomes import Outcome
 
 from ..domain.images import FileState, ImageRow
@@ -305,7 +305,7 @@ def _failed_by_computer(*where: sa.ColumnElement[bool]) -> sa.ColumnElement[bool
     One that was replaced since counts no more.
     """
     scores = t.scores.c
-    reasons = (scores.answer.contains(f'"reason":"{reason}"', autoescape=True) for reason in MAY_BE_THE_COMPUTER_S)
+    reasons = (scores.answer.contains(f'"reason":"{reason}"', autoescape=True) for reason in RETRYABLE)
     is_file = sa.or_(t.images.c.sha256 == "", scores.sha256 == t.images.c.sha256)
     failed = scores.image_id == t.images.c.id, scores.outcome == str(Outcome.FAILED), sa.or_(*reasons), is_file
     return sa.exists().where(*failed, *where)

@@ -282,7 +282,7 @@ class _Run:
         looked_at = self._look_at_older(source, progress.looked_at, newest)
         self._take_mended_files(newest)
         if self._retry:
-            self._take_failed(newest)
+            self._take_as_there_is_room(self._ledger.units.to_retry(), newest)
         self.close_unit()
         self.hand_over()
         if not self._dry_run and newest is not None:
@@ -388,16 +388,11 @@ class _Run:
         changed = [
             image for image, *known in failed if (about := self.files.size_and_time(image)) and list(about) != known
         ]
-        for group in self.unplanned(([image] for image in changed), any_options=True):
-            if self.full():
-                break
-            fresh = is_fresh(self._config, group.moment, newest)
-            if fresh or newest is None or self._room_for_older(newest) > 0:
-                self.take(group, fresh)
+        self._take_as_there_is_room(changed, newest)
 
-    def _take_failed(self, newest: Moment | None) -> None:
-        """Take the images of units that failed, and those that a computer may have failed at, as there is room."""
-        for group in self.unplanned(([image] for image in self._ledger.units.to_retry()), any_options=True):
+    def _take_as_there_is_room(self, images: Sequence[ImageRow], newest: Moment | None) -> None:
+        """Take images that failed before, whatever the options; of old ones as many as there is room."""
+        for group in self.unplanned(([image] for image in images), any_options=True):
             if self.full():
                 break
             fresh = is_fresh(self._config, group.moment, newest)

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from ...config import Config
 from ...domain.letters import composed
 from ...domain.log import log
-from ...domain.wells import FORMATS, PlateFormat, format_of, with_columns
+from ...domain.wells import FORMATS, SURE_WELLS, PlateFormat, format_of, with_columns
 from ..crystaltrak.database import ImagerDatabase
 from .listing import walk
 from .names import NamedImage, Names, NumberedWell
@@ -146,11 +146,11 @@ class PlateFormats:
             return chosen
         numbers = self._numbers_of(file, named, names)
         inferred = format_of(numbers.highest)
-        may_be_larger = numbers.highest <= FORMATS[-2].rows * FORMATS[-2].columns
+        may_be_larger = numbers.highest <= FORMATS[-2].wells
         if may_be_larger and self._may_grow(barcode, numbers.files):
             log.info("plate %s waits for the end of its imaging: its highest well number tells its format", barcode)
             return None
-        is_sure = 96 <= numbers.highest == inferred.rows * inferred.columns
+        is_sure = SURE_WELLS <= numbers.highest == inferred.wells
         self._note(
             f"plate {barcode}: {inferred}, inferred from its highest well number, {numbers.highest}"
             + ("" if is_sure else "; if that is wrong, set import.plates before importing it")

@@ -76,7 +76,7 @@ def well_at(location: str | None, plate: PlateFormat) -> Well:
     text = (location or "").strip()
     number = int(text) - 1 if text.isascii() and text.isdecimal() and len(text) < 8 else -1
     well, drop = divmod(number, plate.drops)
-    if not 0 <= number < plate.rows * plate.columns * plate.drops:
+    if not 0 <= number < plate.wells * plate.drops:
         raise ValueError(f"location {location!r} is not on the plate, which has {plate} with {plate.drops} drops each")
     return Well(well // plate.columns + 1, well % plate.columns + 1, drop + 1)
 
