@@ -172,7 +172,7 @@ def settle(engine: sa.Engine) -> None:
 def _score(system: System, images: int, scored: int) -> None:
     """Fill a ledger in which the `scored` images before the newest 500 are published, in units of 1,000."""
     options = work_options(system.config, system.ledger)
-    key, when = options_hash(options), START + images * EVERY
+    key, when = options_hash(options, system.config.imager.pixel_size_um), START + images * EVERY
     manifest = wire.encode(
         wire.Manifest(schema=wire.SCHEMA, unit="bench", min_worker="0.1.0", options=options, images=())
     )

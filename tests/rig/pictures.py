@@ -50,4 +50,4 @@ def fill(home: Path, larges: int, smalls: int) -> None:
         unit = system.ledger.units.named(manifest.unit)
         assert unit is not None
         answers = [answer(n, Outcome.HARVESTABLE) for n in range(len(rows))]
-        system.ledger.scores.accept_result(unit, "f" * 64, result_of(manifest, answers), options)
+        system.ledger.scores.accept_result(unit, "f" * 64, result_of(manifest, answers), manifest)

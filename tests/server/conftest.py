@@ -145,7 +145,7 @@ def score(system: System) -> Scorer:
         answers = [answer(n, outcome, probability, p_crystal) for n, outcome in enumerate(outcomes.values())]
         if combined:
             answers = [with_second_opinion(said) for said in answers]
-        system.ledger.scores.accept_result(unit, "f" * 64, result_of(manifest, answers), options)
+        system.ledger.scores.accept_result(unit, "f" * 64, result_of(manifest, answers), manifest)
         return rows
 
     return enter

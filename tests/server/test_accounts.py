@@ -102,7 +102,7 @@ class Lab:
             images = self.system.ledger.units.images(unit)
             self.scored.update((image.image_name, content) for image, content in zip(images, contents, strict=True))
             answers = [answer(number, Outcome.CLEAR) for number in range(len(images))]
-            self.system.ledger.scores.accept_result(unit, "f" * 64, result_of(manifest, answers), manifest.options)
+            self.system.ledger.scores.accept_result(unit, "f" * 64, result_of(manifest, answers), manifest)
             self.system.grid.discard(name)
 
     def check(self) -> None:
@@ -199,7 +199,7 @@ def through(system, outcome):
         unit = system.ledger.units.named(name)
         manifest = wire.decode_manifest(unit.manifest)
         said = result_of(manifest, [answer(entry.number, outcome) for entry in manifest.images])
-        system.ledger.scores.accept_result(unit, "f" * 64, said, manifest.options)
+        system.ledger.scores.accept_result(unit, "f" * 64, said, manifest)
         system.grid.discard(name)
     system.finalize(frames="none")
     system.publish()

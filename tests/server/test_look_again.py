@@ -83,7 +83,9 @@ def enter(system: System, inspection: int, pictures: list[np.ndarray], boxes: li
         )
         for number in range(len(pictures))
     ]
-    system.ledger.scores.accept_result(system.ledger.units.named(unit), "f" * 64, result_of(manifest, answers), options)
+    system.ledger.scores.accept_result(
+        system.ledger.units.named(unit), "f" * 64, result_of(manifest, answers), manifest
+    )
     return places
 
 

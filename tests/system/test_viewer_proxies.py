@@ -68,7 +68,7 @@ def _enter(system: System, barcode: str, at: datetime) -> None:
     assert unit is not None
     outcomes = (Outcome.HARVESTABLE, Outcome.CLEAR, Outcome.PRECIPITATE)
     answers = [answer(n, outcome) for n, outcome in enumerate(outcomes)]
-    system.ledger.scores.accept_result(unit, "f" * 64, result_of(manifest, answers), options)
+    system.ledger.scores.accept_result(unit, "f" * 64, result_of(manifest, answers), manifest)
 
 
 Behind = Callable[..., Front]

@@ -146,7 +146,7 @@ def fill_plate(
     unit = system.ledger.units.named(name)
     assert unit is not None
     answers = [answer(n, outcome, p_crystal=chances[n]) for n, outcome in enumerate(outcomes)]
-    system.ledger.scores.accept_result(unit, "f" * 64, result_of(manifest, answers), options)
+    system.ledger.scores.accept_result(unit, "f" * 64, result_of(manifest, answers), manifest)
 
 
 def _place(n: int, across: int, drops: int) -> tuple[int, int, int]:

@@ -16,7 +16,7 @@ from ..storage.engines import chunks
 from . import tables as t
 from .database import LedgerDatabase, insert, is_of, now
 from .shapes import ScoredImage, newest_score, plate_order, scored_image, select_scored, select_scores
-from .units import Unit, add_unit_state, options_hash, unit_state
+from .units import Unit, add_unit_state, manifest_hash, unit_state
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Scores:
 
     # ---- recording results ---------------------------------------------------------------------------------------
 
-    def accept_result(self, unit: Unit, data_sha256: str, result: wire.Result, options: wire.Options) -> int:
+    def accept_result(self, unit: Unit, data_sha256: str, result: wire.Result, manifest: wire.Manifest) -> int:
         """Record a unit's result, only once, with a score for each image; return how many scores are new.
 
         An image that failed before, with the same options, gets the new answer in its place.
@@ -56,7 +56,7 @@ class Scores:
             result_id = _add_result(connection, unit.id, data_sha256, host=_host(result.host), accepted=1)
             rows = connection.execute(sa.select(t.unit_images).where(t.unit_images.c.unit_id == unit.id))
             planned = {row.number: row for row in rows}
-            key = options_hash(options)
+            key = manifest_hash(manifest)
             contents = {(row.image_id, row.sha256) for row in planned.values()}
             scored = sa.select(t.scores.c.id, t.scores.c.image_id, t.scores.c.sha256, t.scores.c.outcome).where(
                 t.scores.c.options_hash == key
@@ -73,7 +73,7 @@ class Scores:
                 connection.execute(t.corrections.update().where(saw.in_(part)).values(score_id=None))
                 connection.execute(t.scores.delete().where(t.scores.c.id.in_(part)))
             new = [
-                _score_values(answer, planned[answer.number], key, options, result, result_id)
+                _score_values(answer, planned[answer.number], key, manifest.options, result, result_id)
                 for answer in result.images
                 if (planned[answer.number].image_id, planned[answer.number].sha256) not in known
             ]

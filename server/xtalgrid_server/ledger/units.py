@@ -64,15 +64,22 @@ class Unit:
     detail: str
 
 
-def options_hash(options: wire.Options) -> str:
-    """Hash everything besides the image that a score depends on.
+def options_hash(options: wire.Options, pixel_size_um: float | None) -> str:
+    """Hash everything besides the image that a score depends on: the options, and the scale that is configured.
 
     Options that are not set, such as no second opinion, don't count: older scores, from before an option existed, keep
     their hash. Nor does `possible`, which only says how to read a score.
     """
     options = msgspec.structs.replace(options, possible=None)
     asked = {name: value for name, value in msgspec.structs.asdict(options).items() if value is not None}
-    return hashlib.sha256(msgspec.json.encode(asked)).hexdigest()
+    digest = hashlib.sha256(msgspec.json.encode(asked)).hexdigest()
+    # of the first hash, as scores of earlier versions have only that one (migration 0019)
+    return hashlib.sha256(f"{digest} {pixel_size_um!r}".encode()).hexdigest() if pixel_size_um else digest
+
+
+def manifest_hash(manifest: wire.Manifest) -> str:
+    """Return the `options_hash` of a unit's scores; a unit has one scale for all its images."""
+    return options_hash(manifest.options, manifest.images[0].pixel_size_um)
 
 
 class Units:
@@ -184,7 +191,7 @@ class Units:
                 t.units,
                 name=manifest.unit,
                 manifest=wire.encode(manifest),
-                options_hash=options_hash(manifest.options),
+                options_hash=manifest_hash(manifest),
                 state="planned",
                 attempts=0,
                 made_at=now(),

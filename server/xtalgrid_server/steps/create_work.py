@@ -224,7 +224,7 @@ class _Run:
     ) -> None:
         self._config, self._ledger, self._grid, self._options = config, ledger, grid, options
         self._limit, self._dry_run, self._retry = limit, dry_run, retry
-        self._hash = options_hash(options)
+        self._hash = options_hash(options, config.imager.pixel_size_um)
         self._horizon = config.imager.latest_date()
         self._unit: list[CheckedImage] = []
         self._bytes = 0

@@ -49,7 +49,7 @@ def _plan(system, name, rows, answers):
     system.ledger.units.add(manifest, [PlannedImage(row, f"{row.inspect_id:064d}") for row in rows])
     if answers:
         unit = system.ledger.units.named(manifest.unit)
-        system.ledger.scores.accept_result(unit, "f" * 64, result_of(manifest, answers), options)
+        system.ledger.scores.accept_result(unit, "f" * 64, result_of(manifest, answers), manifest)
 
 
 @pytest.mark.usefixtures("plate")

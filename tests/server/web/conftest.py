@@ -115,7 +115,7 @@ def enter(system: System) -> Enter:
         manifest = wire.Manifest(schema=1, unit=name, min_worker="0.1.0", options=options, images=entries)
         system.ledger.units.add(manifest, [PlannedImage(row, "d" * 64) for row in rows])
         system.ledger.scores.accept_result(
-            system.ledger.units.named(name), "f" * 64, result_of(manifest, answers), options
+            system.ledger.units.named(name), "f" * 64, result_of(manifest, answers), manifest
         )
 
     return put

@@ -37,7 +37,7 @@ def scored(config, system):
         system.ledger.units.add(manifest, [PlannedImage(image, "d" * 64)])
         unit = system.ledger.units.named("xg_map")
         result = result_of(manifest, [answer(0, Outcome.CLEAR)])
-        system.ledger.scores.accept_result(unit, "f" * 64, result, options)
+        system.ledger.scores.accept_result(unit, "f" * 64, result, manifest)
 
     return enter
 

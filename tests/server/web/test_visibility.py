@@ -87,7 +87,7 @@ def enter_plate(system: System, barcode: str, projects: list[str], secret: str) 
         system.ledger.units.add(manifest, [PlannedImage(row, "d" * 64) for row in rows])
         answers = [answer(n, outcome, 0.9, 0.9 if n == 0 else 0.1) for n, outcome in enumerate(outcomes)]
         system.ledger.scores.accept_result(
-            system.ledger.units.named(unit), "f" * 64, result_of(manifest, answers), options
+            system.ledger.units.named(unit), "f" * 64, result_of(manifest, answers), manifest
         )
         ids = {image.well.col: image for image in system.ledger.images.of_plate(barcode, [1])}
         if version == 0.85:

@@ -26,7 +26,7 @@ from click.testing import CliRunner
 from xtalgrid_core import wire
 from xtalgrid_core.weights import read_manifest
 from xtalgrid_server.cli.main import main
-from xtalgrid_server.ledger.units import options_hash
+from xtalgrid_server.ledger.units import manifest_hash
 
 from .conftest import RECORDED, unpack
 
@@ -105,7 +105,7 @@ def test_an_options_hash_is_what_it_was(before: Lab) -> None:
     units = before.ledger("SELECT manifest, options_hash FROM units")
     assert len(units) == 11
     for manifest, known in units:
-        assert options_hash(wire.decode_manifest(manifest).options) == known
+        assert manifest_hash(wire.decode_manifest(manifest)) == known
 
 
 def test_what_was_scored_is_untouched(before: Lab, upgraded: Lab) -> None:

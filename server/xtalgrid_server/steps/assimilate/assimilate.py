@@ -80,7 +80,7 @@ def _take(
             result = msgspec.structs.replace(
                 result, images=judged(result.images, names, config.light, manifest.options)
             )
-            done.scores += ledger.scores.accept_result(unit, digest, result, manifest.options)
+            done.scores += ledger.scores.accept_result(unit, digest, result, manifest)
             done.accepted += 1
     except ResultError as error:
         done.refused += 1
