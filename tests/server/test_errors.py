@@ -12,13 +12,16 @@ import sys
 from contextlib import closing, contextmanager
 
 import filelock
+import msgspec
 import pytest
 from click.testing import CliRunner
 
-from xtalgrid_core.errors import ConfigError
+from xtalgrid_core.errors import ConfigError, LedgerError
+from xtalgrid_core.outcomes import Outcome
 from xtalgrid_server.cli.main import main
 from xtalgrid_server.config import from_string
 from xtalgrid_server.steps.step import step
+from xtalgrid_server.steps.system import System
 from xtalgrid_server.storage.engines import open_engine, place, sqlite_remedy
 
 
@@ -39,6 +42,19 @@ def test_a_ledger_of_a_newer_xtalgrid_is_left_alone(tmp_path, say):
         ledger.execute("update alembic_version set version_num = '9999'")
     ledger.close()
     assert f"{tmp_path}/ledger.db) was written by a newer version of xtalgrid" in say("status")
+
+
+def test_a_ledger_of_another_imager_is_left_alone(system, score):
+    """Its units would be lost: their images lie under another image root."""
+    score({(1, 1): Outcome.CLEAR})
+    for source in ("another", "zz"):
+        imager = msgspec.structs.replace(system.config.imager, source=source)
+        with pytest.raises(
+            LedgerError, match=f'imager "crystaltrak", and imager.source is "{source}": set imager.source'
+        ):
+            System(msgspec.structs.replace(system.config, imager=imager))
+    with System(system.config) as again:
+        assert len(again.ledger.images.of_plate("CI022987")) == 1
 
 
 def test_a_damaged_ledger_is_named(tmp_path, say):

@@ -90,7 +90,7 @@ class Imager(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     linked_folders: tuple[str, ...] = ()
     """Other folders in which images may lie; symbolic links under the image root may lead there and nowhere else."""
     source: Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{1,40}$")] = "crystaltrak"
-    """Name of this imager in the ledger."""
+    """Name of this imager in the ledger, which holds the images of one imager."""
     owner: NameOrNone = ""
     """Schema that owns the vendor's tables, CRYSTAL at many labs; empty: none."""
     sequence: NameOrNone = "SEQ_JTNG_SCORE_ID"

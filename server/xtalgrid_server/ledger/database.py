@@ -19,6 +19,7 @@ from xtalgrid_core.errors import LedgerError
 
 from ..config import Config
 from ..storage.engines import chunks, open_engine, place, reading, short_reason, sqlite_remedy
+from . import tables as t
 
 
 def now() -> datetime:
@@ -54,6 +55,18 @@ class LedgerDatabase:
                     f"the ledger ({place(self._engine.url)}) was written by a newer version of xtalgrid ({error}); "
                     "install that version, or restore an older backup of the ledger"
                 ) from error
+            self._be_of_one_imager(connection)
+
+    def _be_of_one_imager(self, connection: sa.Connection) -> None:
+        """Refuse a ledger of another imager: its units would fail, as their images lie where that imager keeps them."""
+        for end in (sa.func.min, sa.func.max):  # two look-ups in the index; any other question reads all images
+            known = connection.scalar(sa.select(end(t.images.c.source)))
+            if known not in (None, self.source):
+                raise LedgerError(
+                    f'the ledger ({place(self._engine.url)}) is that of the imager "{known}", and imager.source is '
+                    f'"{self.source}": set imager.source = "{known}", or give the other imager a home and ledger of '
+                    "its own"
+                )
 
     def close(self) -> None:
         """Close the connections."""
