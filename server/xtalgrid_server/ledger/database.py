@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -12,6 +13,8 @@ import alembic.command
 import alembic.config
 import alembic.util
 import sqlalchemy as sa
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
@@ -21,10 +24,18 @@ from ..config import Config
 from ..storage.engines import chunks, open_engine, place, reading, short_reason, sqlite_remedy
 from . import tables as t
 
+_MIGRATIONS = str(Path(__file__).parent / "migrations")
+
 
 def now() -> datetime:
     """Return the current time in UTC, without a time zone, as the ledger stores it."""
     return datetime.now(UTC).replace(tzinfo=None)
+
+
+@functools.cache
+def _newest() -> str | None:
+    """Return the revision of the newest schema."""
+    return ScriptDirectory(_MIGRATIONS).get_current_head()
 
 
 class LedgerDatabase:
@@ -44,8 +55,16 @@ class LedgerDatabase:
         self.source, self.light = config.imager.source, config.light
         self.held = timedelta(hours=config.import_.give_up_hours)
         self._engine = open_engine(config.ledger_url, "ledger.url")
+        with self.reading() as connection:
+            migrated = MigrationContext.configure(connection).get_current_revision()
+        if migrated != _newest():
+            self._migrate()
+        with self.reading() as connection:
+            self._be_of_one_imager(connection)
+
+    def _migrate(self) -> None:
         settings = alembic.config.Config()
-        settings.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+        settings.set_main_option("script_location", _MIGRATIONS)
         with self.writing() as connection:
             settings.attributes["connection"] = connection
             try:
@@ -55,7 +74,6 @@ class LedgerDatabase:
                     f"the ledger ({place(self._engine.url)}) was written by a newer version of xtalgrid ({error}); "
                     "install that version, or restore an older backup of the ledger"
                 ) from error
-            self._be_of_one_imager(connection)
 
     def _be_of_one_imager(self, connection: sa.Connection) -> None:
         """Refuse a ledger of another imager: its units would fail, as their images lie where that imager keeps them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Callable
 from datetime import date, datetime
@@ -24,6 +25,7 @@ STATIC = _HERE / "static"
 Render = Callable[..., str]
 
 
+@functools.cache  # which keeps the compiled templates
 def renderer() -> Render:
     """Make a function that renders a template with values."""
     environment = jinja2.Environment(
