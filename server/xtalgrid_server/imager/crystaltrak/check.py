@@ -64,7 +64,8 @@ def check_imager(config: Config, database: ImagerDatabase) -> Iterator[Finding]:
     if "scores" in readable:
         yield _rows(database, "scores")
     yield from _clock(config, database)
-    yield from check_writing(config, database, database.last_id() if "inspections" in readable else 0)
+    highest = database.highest_ids(1) if "inspections" in readable else [0]
+    yield from check_writing(config, database, highest[0] if highest else None)
     if {"inspections", "images"} <= readable:
         yield from _plan(config, database)
         yield from _dates(config, database)
@@ -250,7 +251,7 @@ def _plan(config: Config, database: ImagerDatabase) -> Iterator[Finding]:
         yield Finding(True, tried, "by indexes")
     else:
         names = " and ".join(table.fullname.upper() for table in whole)
-        if (database.last_id() or 0) < _LARGE:
+        if max(database.highest_ids(1), default=0) < _LARGE:
             yield Finding(True, tried, f"reads all of {names}, which is quick while it is small")
             return
         columns = [(tables.inspections, "inspectdate"), (tables.images, "inspectid")]
@@ -262,7 +263,7 @@ def _plan(config: Config, database: ImagerDatabase) -> Iterator[Finding]:
 def _newest_image(config: Config, database: ImagerDatabase) -> Finding:
     try:
         newest = next(database.newest_first(None, None), None)
-        if newest is None and not config.imager.url and database.last_id() is None:
+        if newest is None and not config.imager.url and not database.highest_ids(1):
             has_source = config.imager.folder or config.imager.ispyb.url
             command = "create_work" if has_source else "run FOLDER"
             return Finding(True, "newest image", "none was imported yet", f"`xtalgrid {command}` imports the first")
