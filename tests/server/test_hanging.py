@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import filelock
 import pytest
 from click.testing import CliRunner
 
-from xtalgrid_core.errors import Busy
+from xtalgrid_core.errors import Busy, ImagerError
 from xtalgrid_server.cli.main import main
 from xtalgrid_server.steps.step import step
 
@@ -69,3 +70,45 @@ def test_a_note_is_gone_with_its_run_and_none_of_a_dead_process_counts(config, s
     for text in (f"{dead.pid} {time.time() - 2 * DAY:.0f}", "x", "1 2 3", f"{10**30} 5", f"{os.getpid()} {10**30}"):
         note.write_text(text)
         assert "hanging" not in sync("status").output
+
+
+def test_a_process_that_got_the_id_of_a_killed_run_is_not_named(sync, config):
+    """As after a power cut: `kill` would end somebody else's program."""
+    with step(config, "open"):
+        pass
+    (config.home / "locks" / "sync.running").write_text(f"{os.getpid()} {time.time() - 2 * DAY:.0f}")
+    assert "hanging" not in sync("status").output
+
+
+def test_status_says_when_steps_ran_last_and_what_stopped_them(sync, config):
+    """cron's mails and systemd's failed units are read by nobody: `status` said "running" all the same."""
+    assert "last runs" not in sync("status").output
+    assert sync("sync").exit_code == 0
+    said = sync("status").output
+    assert "last runs   sync 0 min ago\n" in said and "stopped" not in said
+    with pytest.raises(ImagerError), step(config, "sync"):
+        raise ImagerError("the imager database is away\nfor long")
+    with pytest.raises(ZeroDivisionError), step(config, "alerts"):
+        raise ZeroDivisionError("of its own")
+    (stopped, other) = (line for line in sync("status").output.splitlines() if line.startswith("stopped"))
+    assert stopped.startswith("stopped     sync at 20") and "the imager database is away" in stopped
+    assert other.endswith("ZeroDivisionError: of its own")
+    listed = {run["name"]: run["error"] for run in json.loads(sync("status", "--json").output)["last_runs"]}
+    assert listed.keys() == {"sync", "alerts"}
+    assert sync("sync").exit_code == 0
+    assert "sync at" not in sync("status").output
+    ended = config.home / "locks" / "sync.ended"
+    ended.write_text(f"{time.time() - 9 * DAY:.0f}\n")
+    assert "sync 9 days ago" in sync("status").output
+
+
+def test_status_says_that_a_run_was_killed(sync, config, other):
+    killed = subprocess.Popen([sys.executable, "-c", ""])
+    killed.wait()
+    note = config.home / "locks" / "alerts.running"
+    note.write_text(f"{killed.pid} {time.time() - 600:.0f}")
+    other(600)  # of sync, which is under way
+    (stopped,) = (line for line in sync("status").output.splitlines() if line.startswith("stopped"))
+    assert "alerts at" in stopped and "it was killed, or the computer went off" in stopped
+    assert sync("alerts").exit_code == 0
+    assert "stopped" not in sync("status").output

@@ -15,7 +15,7 @@ from ..imager.crystaltrak.database import ImagerDatabase
 from ..ledger.store import Ledger
 from ..steps.account import Account, Unscored, account, account_lines
 from ..steps.progress import archive
-from ..steps.step import Pause, Running, hanging, paused
+from ..steps.step import LastRun, Pause, Running, hanging, last_runs, paused
 
 _SHOWN = 20
 
@@ -49,6 +49,8 @@ class Status:
         Who paused it and when; None if it runs.
     hanging
         Runs of steps that have taken more than a day.
+    last_runs
+        The newest run of each step that ran here.
     units, results, scores, decisions
         Numbers of work units by state, of results by verdict, of scores by outcome, and of newest decisions by action.
     held
@@ -76,6 +78,7 @@ class Status:
 
     paused: Pause | None
     hanging: tuple[Running, ...]
+    last_runs: tuple[LastRun, ...]
     units: dict[str, int]
     results: dict[str, int]
     scores: dict[str, int]
@@ -99,6 +102,7 @@ def status(config: Config, ledger: Ledger, imager: ImagerDatabase) -> Status:
     return Status(
         paused=paused(ledger),
         hanging=hanging(config),
+        last_runs=last_runs(config),
         units=_all(counts["units"], ("planned", "sent", "returned", "failed")),
         results=_all(counts["results"], ("accepted", "refused")),
         scores=_all(counts["scores"], tuple(Outcome)),
@@ -123,8 +127,7 @@ def _all(counts: dict[str, int], names: tuple[str, ...]) -> dict[str, int]:
 def status_lines(status: Status) -> Iterator[str]:
     """Format the state of the pipeline as text."""
     yield f"system      {status.paused or 'running'}"
-    for running in status.hanging:
-        yield f"hanging     {running}"
+    yield from _run_lines(status)
     first, *others = account_lines(status.account)
     yield f"account     {first}"
     yield from others
@@ -160,6 +163,16 @@ def status_lines(status: Status) -> Iterator[str]:
             f"to review   {status.held} held scores: see the newest CSV in the outbox, "
             "then `xtalgrid approve` or `xtalgrid reject`"
         )
+
+
+def _run_lines(status: Status) -> Iterator[str]:
+    for running in status.hanging:
+        yield f"hanging     {running}"
+    if status.last_runs:
+        yield f"last runs   {', '.join(f'{run.name} {run.ago}' for run in status.last_runs)}"
+    for run in status.last_runs:
+        if run.error:
+            yield f"stopped     {run.name} at {run.ended:%Y-%m-%d %H:%M} UTC, and not done since: {run.error}"
 
 
 def _pairs(counts: dict[str, int]) -> str:
