@@ -106,6 +106,11 @@ def codes(system, inspect_ids):
     return {inspect_id: [row.code for row in found] for inspect_id, found in rows.items() if found}
 
 
+def rows_of(system):
+    with system.imager.reading() as connection:
+        return connection.execute(system.imager.tables.scores.select()).all()
+
+
 @pytest.mark.parametrize("new", [2, 6])
 def test_a_restored_database_gives_scoreids_again_and_no_score_is_missed(system, person, statement, monkeypatch, new):
     monkeypatch.setattr(samples, "PAGE", 2)
@@ -113,9 +118,11 @@ def test_a_restored_database_gives_scoreids_again_and_no_score_is_missed(system,
         person(100 + number, "13", INSPECTED)
     system.sync()
     scores = system.imager.tables.scores
-    statement(scores.delete().where(scores.c.inspectid > 101))  # the backup had the first two
-    for number in range(new):
-        person(200 + number, "01", TODAY)  # SQLite gives the next higher SCOREID, as a restored sequence does
+    (second,) = (row.scoreid for row in rows_of(system) if row.inspectid == 101)
+    statement(scores.delete().where(scores.c.scoreid > second))  # the backup had the first two
+    for number in range(new):  # the restored sequence gives the next higher SCOREIDs
+        given = {"score": "01", "scoredate": TODAY, "scoredby": "jdoe", "imagename": ""}
+        statement(scores.insert().values(scoreid=second + 1 + number, inspectid=200 + number, **given))
     system.sync()
     expected = {100: ["13"], 101: ["13"]} | {200 + number: ["01"] for number in range(new)}
     assert codes(system, range(100, 210)) == expected
