@@ -14,6 +14,7 @@ from click.testing import CliRunner
 
 from xtalgrid_core.errors import Busy, ImagerError
 from xtalgrid_server.cli.main import main
+from xtalgrid_server.reports.status import status, status_lines
 from xtalgrid_server.steps.step import step
 
 DAY = 86_400
@@ -112,3 +113,17 @@ def test_status_says_that_a_run_was_killed(sync, config, other):
     assert "alerts at" in stopped and "it was killed, or the computer went off" in stopped
     assert sync("alerts").exit_code == 0
     assert "stopped" not in sync("status").output
+
+
+def test_status_says_that_units_wait_and_no_grid_runs(system):
+    def said():
+        read = status(system.config, system.ledger, system.imager)
+        return [line for line in status_lines(read) if line.startswith("no workers")]
+
+    assert said() == []
+    (system.config.spool / "units" / "xg_1").mkdir(parents=True)
+    assert said() == ["no workers  1 unit waits, and no grid runs: `xtalgrid grid`"]
+    with step(system.config, "grid"):
+        assert said() == []
+    (system.config.spool / "units" / "xg_1" / "result.json").write_text("{}")
+    assert said() == []

@@ -153,11 +153,15 @@ def hanging(config: Config) -> tuple[Running, ...]:
     """Return the runs of steps that have taken more than a day."""
     found = (_running(config, name) for name in _WATCHED)
     # A run that was killed leaves its note, and its process's id may be another's after a reboot.
-    return tuple(one for one in found if one is not None and one.hangs and _is_locked(config, one.name))
+    return tuple(one for one in found if one is not None and one.hangs and is_locked(config, one.name))
 
 
-def _is_locked(config: Config, name: str) -> bool:
-    lock = filelock.FileLock(config.home / "locks" / f"{name}.lock", timeout=0)
+def is_locked(config: Config, name: str) -> bool:
+    """Tell whether a step is under way, whoever runs it."""
+    file = config.home / "locks" / f"{name}.lock"
+    if not file.exists():  # one that this account made might be closed to the services'
+        return False
+    lock = filelock.FileLock(file, timeout=0)
     try:
         lock.acquire()
     except (filelock.Timeout, OSError):  # another account's file may not be opened
@@ -192,7 +196,7 @@ def last_runs(config: Config) -> tuple[LastRun, ...]:
             ended, _, error = _ended(config, name).read_text(encoding="utf-8").partition("\n")
             last = LastRun(name, datetime.fromtimestamp(int(ended), UTC), error.strip())
         begun = _noted(config, name)
-        if begun is not None and not _is_locked(config, name) and _note(config, name).exists():
+        if begun is not None and not is_locked(config, name) and _note(config, name).exists():
             last = LastRun(name, begun.since, "it was killed, or the computer went off; memory may be short")
         found += [last] if last is not None else []
     return tuple(found)
