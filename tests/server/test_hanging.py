@@ -127,3 +127,17 @@ def test_status_says_that_units_wait_and_no_grid_runs(system):
         assert said() == []
     (system.config.spool / "units" / "xg_1" / "result.json").write_text("{}")
     assert said() == []
+
+
+def test_notes_that_root_left_are_written_anew(config, sync):
+    """As of a step that root ran once: the services' account may replace them, and not write them."""
+    with step(config, "sync"):
+        pass
+    ended = config.home / "locks" / "sync.ended"
+    ended.write_text(f"{time.time() - 9 * DAY:.0f}\nof root's run")
+    before = ended.stat().st_ino
+    keeper = ended.open("rb")  # so that its number is not given again
+    with keeper, step(config, "sync"):
+        pass
+    assert ended.stat().st_ino != before
+    assert "sync 0 min ago" in sync("status").output

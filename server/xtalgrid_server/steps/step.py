@@ -97,8 +97,7 @@ def step(config: Config, name: str, wait: float = 0) -> Iterator[Report]:
     except OSError as error:
         remedy = _REMEDIES.get(error.errno or 0, "check the disk, or the share, that it lies on")
         raise ConfigError(f"home: cannot write {config.home}: {error.strerror}; {remedy}") from error
-    with suppress(OSError):  # on a full disk, a step may still do its work
-        _note(config, name).write_text(f"{os.getpid()} {time.time():.0f}", encoding="ascii")
+    _write(_note(config, name), f"{os.getpid()} {time.time():.0f}")
     try:
         with _end_noted(config, name):
             yield report
@@ -203,9 +202,14 @@ def last_runs(config: Config) -> tuple[LastRun, ...]:
 
 
 def _note_end(config: Config, name: str, error: Exception | str = "") -> None:
-    with suppress(OSError):
-        why = one_line(str(error))[:_LONGEST_ERROR]
-        _ended(config, name).write_text(f"{time.time():.0f}\n{why}", encoding="utf-8", errors="backslashreplace")
+    _write(_ended(config, name), f"{time.time():.0f}\n{one_line(str(error))[:_LONGEST_ERROR]}")
+
+
+def _write(note: Path, text: str) -> None:
+    """Write a note anew, since an old one may be root's, who ran a step once."""
+    with suppress(OSError):  # on a full disk, a step may still do its work
+        note.unlink(missing_ok=True)
+        note.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def _ended(config: Config, name: str) -> Path:
