@@ -178,9 +178,14 @@ class LastRun:
     error: str
 
     @property
+    def age(self) -> float:
+        """Seconds since it ended."""
+        return max((datetime.now(UTC) - self.ended).total_seconds(), 0.0)
+
+    @property
     def ago(self) -> str:
         """How long ago it ended."""
-        minutes = max((datetime.now(UTC) - self.ended).total_seconds() / 60, 0)
+        minutes = self.age / 60
         if minutes < 100:
             return f"{minutes:.0f} min ago"
         return f"{minutes / 60:.0f} hours ago" if minutes < 48 * 60 else f"{minutes / 60 / 24:.0f} days ago"
