@@ -137,6 +137,8 @@ def status_lines(status: Status) -> Iterator[str]:
     first, *others = account_lines(status.account)
     yield f"account     {first}"
     yield from others
+    if status.last_runs:
+        yield f"last runs   {', '.join(f'{run.name} {run.ago}' for run in status.last_runs)}"
     yield f"units       {_pairs(status.units)}"
     if number := status.without_workers:
         yield f"no workers  {number} unit{' waits' if number == 1 else 's wait'}, and no grid runs: `xtalgrid grid`"
@@ -176,8 +178,6 @@ def status_lines(status: Status) -> Iterator[str]:
 def _run_lines(status: Status) -> Iterator[str]:
     for running in status.hanging:
         yield f"hanging     {running}"
-    if status.last_runs:
-        yield f"last runs   {', '.join(f'{run.name} {run.ago}' for run in status.last_runs)}"
     for run in status.last_runs:
         if run.error:
             yield f"stopped     {run.name} at {run.ended:%Y-%m-%d %H:%M} UTC, and not done since: {run.error}"

@@ -207,7 +207,8 @@ def last_runs(config: Config) -> tuple[LastRun, ...]:
 
 
 def _note_end(config: Config, name: str, error: Exception | str = "") -> None:
-    _write(_ended(config, name), f"{time.time():.0f}\n{one_line(str(error))[:_LONGEST_ERROR]}")
+    if name in _WATCHED:
+        _write(_ended(config, name), f"{time.time():.0f}\n{one_line(str(error))[:_LONGEST_ERROR]}")
 
 
 def _write(note: Path, text: str) -> None:
