@@ -117,6 +117,22 @@ def test_where_no_name_fits_run_takes_each_file_for_a_well(system, tmp_path):
     assert len(imported.rejected) == 1
 
 
+def test_a_folder_whose_names_were_corrected_is_a_second_plate_and_this_is_said(system, tmp_path):
+    """What ran before the names were right stays: nothing tells which well of one plate is which of the other."""
+    file = draw_well(tmp_path / "odd" / "holiday.jpg")
+    assert system.import_folder(tmp_path / "odd", fall_back=True).barcodes == ["odd"]
+    file.rename(file.with_name(rigaku_name(2)))
+    imported = system.import_folder(tmp_path / "odd", fall_back=True)
+    assert imported.barcodes == ["CI022987"]
+    (note,) = imported.notes
+    assert note.startswith(f"{tmp_path / 'odd'} was imported as plate odd before")
+    assert "their wells may be there twice" in note
+    for folder, names in (("odd", None), ("other", None), ("odd", "any")):  # each time; and only where it is so
+        draw_well(tmp_path / folder / rigaku_name(3), shade=30)
+        notes = system.import_folder(tmp_path / folder, names=names).notes
+        assert bool(notes) == (folder == "odd" and names is None)
+
+
 def test_where_all_names_fit_another_convention_run_takes_that(system, tmp_path):
     draw_well(tmp_path / "in" / "90j8_02B_1.jpg")
     imported = system.import_folder(tmp_path / "in", fall_back=True)

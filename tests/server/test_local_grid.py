@@ -1,16 +1,22 @@
 """The local grid beside the other steps, which take finished units out of the spool while it works."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
 
+from tests.conftest import encoded, entry, well
+from xtalgrid_core import wire
+from xtalgrid_core.weights import default_models, read_manifest
 from xtalgrid_server.config import from_string
+from xtalgrid_server.grids import local
 from xtalgrid_server.grids.local import LocalGrid, Worked
 
 
@@ -111,3 +117,45 @@ def test_a_note_that_cannot_be_read_costs_only_its_own_unit(grid, folder, monkey
     for name in reasons:
         grid.discard(name)
     assert dict(grid.given_up()) == {}
+
+
+@pytest.mark.parametrize("gone", ["folder", "file", "content"])
+def test_a_unit_whose_weights_are_away_for_a_while_waits(
+    grid, folder, tmp_path, tiny_weights, caplog, gone, monkeypatch
+):
+    """As while a share is off, or the folder is being replaced; with --watch the grid looks every minute."""
+    data = encoded(well(height=300, width=300))
+    segmenter, classifier = default_models(tiny_weights)
+    manifest = wire.Manifest(
+        schema=1,
+        unit=folder.name,
+        min_worker="0.1.0",
+        options=wire.Options(segmenter=segmenter, classifier=classifier),
+        images=(entry(0, data),),
+    )
+    with zipfile.ZipFile(folder / "unit.zip", "w") as unit:
+        unit.writestr("manifest.json", wire.encode(manifest))
+        unit.writestr("000.png", data)
+    weights = tmp_path / "home" / "weights"
+    if gone != "folder":
+        shutil.copytree(tiny_weights, weights)
+        half = weights / next(one.file for one in read_manifest(weights).models if one.sha256 == classifier)
+        half.unlink() if gone == "file" else half.write_bytes(half.read_bytes()[:-10])
+    assert grid.work() == Worked(waiting=1)
+    assert (list(grid.given_up()), grid.waiting()) == ([], [folder.name])
+    assert "is not given up" in caplog.text and str(weights) in caplog.text
+    assert (folder / "worker.log").exists() == (gone == "content")  # a worker is started only where it is needed
+    monkeypatch.setattr(local, "_AGAIN", 0.2)
+
+    def come_back():
+        time.sleep(0.5)
+        shutil.copytree(tiny_weights, weights, dirs_exist_ok=True)
+        while not (folder / "result.json").exists():
+            time.sleep(0.1)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = threading.Thread(target=come_back)
+    thread.start()
+    worked = grid.work(watch=True)
+    thread.join()
+    assert (worked.finished, worked.failed, worked.waiting) == (1, 0, 0)

@@ -118,7 +118,7 @@ def test_a_host_without_the_network_says_unknown_model(config: Config, unit: Pat
     shutil.rmtree(config.weights / "second-opinion")
     code, said = run(["run", unit / "unit.zip", tmp_path / "result.json", "--weights", config.weights], tmp_path)
     second = config.work.second_opinion[:12]
-    assert code == 2
+    assert code == 78
     assert f"unknown model: second opinion {second}… is not available here" in said
     assert not (tmp_path / "result.json").exists()
 

@@ -313,6 +313,22 @@ def test_signing_in_in_place_on_a_plate(browser, plate):
     context.close()
 
 
+def test_what_cannot_be_read_of_the_kept_scores_is_said_and_costs_no_other(browser, plate):
+    context, page = typist(browser, plate, "ann")
+    spoilt = {"0": "{", "ann 1": "null", "ann 2": '{"who":"ann","place":"other","key":"k"}'}
+    keep = "spoilt => Object.entries(spoilt).forEach(([name, text]) => localStorage.setItem(name, text))"
+    page.evaluate(keep, {f"xtalgrid-waiting / {name}": text for name, text in spoilt.items()})
+    page.keyboard.type("1301", delay=20)
+    said = "3 that this browser kept cannot be read: look whether your last scores are there"
+    expect(page.locator("#waiting")).to_have_text(said)
+    page.reload()
+    expect(page.locator("#waiting")).to_have_text(said)
+    assert plate.given() == {("ann", "A1a", Outcome.PRECIPITATE): 1, ("ann", "A2a", Outcome.CLEAR): 1}
+    kept = page.evaluate("Object.keys(localStorage).filter(name => name.startsWith('xtalgrid-waiting'))")
+    assert sorted(kept) == sorted(f"xtalgrid-waiting / {name}" for name in spoilt)
+    context.close()
+
+
 def test_waiting_scores_are_never_sent_under_another_name(browser, plate):
     context, page = typist(browser, plate, "ann")
     context.clear_cookies(name="xtalgrid_session")

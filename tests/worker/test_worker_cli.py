@@ -250,7 +250,7 @@ def test_a_unit_that_cannot_be_run_is_a_one_line_error(xtalgrid_worker, make_uni
         (tmp_path / "none.zip", 74, "No such file"),
         (tmp_path / "text.zip", 2, "not a work unit"),
         (make_unit([crystal], name="new", min_worker="99.0"), 2, "update it"),
-        (make_unit([crystal], name="models", options=unknown), 2, "unknown model"),
+        (make_unit([crystal], name="models", options=unknown), 78, "unknown model"),
     ]:
         run = xtalgrid_worker("run", path, tmp_path / "result.json")
         assert (run.exit_code, message in run.stderr) == (code, True), run.stderr

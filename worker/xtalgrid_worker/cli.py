@@ -21,7 +21,7 @@ import PIL
 from xtalgrid_core import weights, wire
 from xtalgrid_core.chops import STEP, STRIDE, dense_step_error
 from xtalgrid_core.command_group import CommandGroup, say, say_error
-from xtalgrid_core.errors import Busy, ConfigError, ImageError, XtalgridError
+from xtalgrid_core.errors import BrokenModel, Busy, ConfigError, ImageError, ModelError, XtalgridError
 from xtalgrid_core.files import write_atomically
 from xtalgrid_core.frames import SUFFIX as FRAME_SUFFIX
 from xtalgrid_core.frames import frame, percent
@@ -54,6 +54,7 @@ EXIT_CHECK_FAILED = 1
 EXIT_ERROR = 2
 EXIT_DISK = 74
 EXIT_BUSY = 75
+EXIT_NO_WEIGHTS = 78
 
 
 class _Commands(CommandGroup):
@@ -75,7 +76,8 @@ class _Commands(CommandGroup):
             ctx.exit(EXIT_BUSY)
         except XtalgridError as error:
             say_error(f"Error: {error}")
-            ctx.exit(EXIT_ERROR)
+            lacks_weights = isinstance(error, ModelError) and ctx.invoked_subcommand == "run"
+            ctx.exit(EXIT_NO_WEIGHTS if lacks_weights else EXIT_ERROR)
         except BrokenPipeError:
             raise  # the reader of our output has closed the pipe: click exits quietly
         except OSError as error:
@@ -299,7 +301,13 @@ def score(
 @main.command()
 @click.argument("workunit", type=click.Path(path_type=Path))
 @click.argument("result", type=click.Path(path_type=Path))
-@_weights
+@click.option(
+    "--weights",
+    "weights_folder",
+    metavar="DIRECTORY",
+    type=click.Path(path_type=Path),
+    help="Folder with manifest.json and ONNX weights, searched before the packaged ones.",
+)
 @_threads
 @_time_limit
 @click.option("--parent", type=click.IntRange(1), help="Stop when the process with this id exits.")
@@ -316,9 +324,12 @@ def run(
     """Score a WORKUNIT.zip and write RESULT.json.
 
     Exit code: 0 if the result was written, 2 if this worker cannot score the unit, 74 if a file cannot be read or
-    written (because the disk is full, for example; try again), 75 if another worker is working on this unit. If it is
-    stopped or killed, run the same command again to resume from RESULT.json.checkpoint.
+    written (because the disk is full, for example; try again), 75 if another worker is working on this unit, 78 if the
+    unit's weights are not here, or not whole. If it is stopped or killed, run the same command again to resume from
+    RESULT.json.checkpoint.
     """
+    if weights_folder is not None and not weights_folder.is_dir():
+        raise BrokenModel(f"{weights_folder}: no folder of weights is there now")
     if not keep_priority:
         take_lowest_priority()
     with StopRequest(parent) as pause:

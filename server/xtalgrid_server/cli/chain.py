@@ -58,7 +58,9 @@ def create_work_command(
 def grid(config: Config, watch: bool) -> None:
     """Run the local grid's workers until no units wait."""
     with System(config) as system:
-        system.work(watch=watch)
+        worked = system.work(watch=watch)
+    if worked.waiting:
+        say(f"{worked.waiting} units wait for weights that are not here now; the log says which")
 
 
 @click.command("assimilate")

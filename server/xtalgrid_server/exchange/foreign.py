@@ -79,7 +79,7 @@ class ForeignScore:
 class Line:
     """A line of a file: its scores, none if it has none; or the problem with it.
 
-    `file` is that of a line in a folder of several; `number` is 0 if it is an image.
+    `file` is that of a line in a folder of several; `number` is 0 if it is an image. `is_hidden`: see `sheets.Row`.
     """
 
     number: int
@@ -87,6 +87,7 @@ class Line:
     scores: tuple[ForeignScore, ...] = ()
     problem: str = ""
     file: str = ""
+    is_hidden: bool = False
 
 
 def is_sorted(four: Mapping[str, float]) -> bool:

@@ -29,7 +29,7 @@ from .import_annotations import annotation_format
 from .places import Places
 from .rockmaker import open_export
 from .score_tables import open_table
-from .sheets import sheets
+from .sheets import hidden_note, sheets
 from .texrank import is_texrank, open_texrank
 from .words import Words
 
@@ -49,6 +49,8 @@ class ImportedScores(FileAccount):
         Lines with anything in them, without the header.
     without_score
         Lines of drops that nobody scored, by the file.
+    hidden
+        Those of the lines that Excel does not show.
     notes
         What a person should know.
     """
@@ -59,6 +61,7 @@ class ImportedScores(FileAccount):
     known: int = 0
     without_score: int = 0
     refused: int = 0
+    hidden: int = 0
     people: Counter[str] = field(default_factory=Counter)
     programs: Counter[str] = field(default_factory=Counter)
     first_refused: list[Refused] = field(default_factory=list)
@@ -233,6 +236,7 @@ def _read(
     found: list[tuple[DropImage, list[ImportedScore]]] = []
     for line in batch:
         done.lines += 1
+        done.hidden += line.is_hidden
         scores: list[ImportedScore] = []
         try:
             if line.problem:
@@ -321,4 +325,5 @@ def _is_given(score: ImportedScore, given: Sequence[PersonScore]) -> bool:
 def import_lines(done: ImportedScores, dry_run: bool) -> Iterator[str]:
     """Format an account as text."""
     parts = f"{done.lines} lines = {done.new} new + {done.known} known + {done.without_score} without a score"
-    return file_lines(done, parts, "scores", done.notes, dry_run, line="line ", lines=" lines")
+    notes = [*done.notes, *([hidden_note(done.hidden)] if done.hidden else [])]
+    return file_lines(done, parts, "scores", notes, dry_run, line="line ", lines=" lines")

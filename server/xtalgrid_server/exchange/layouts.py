@@ -21,7 +21,7 @@ from ..ledger.contents import Contents
 from ..ledger.store import Ledger
 from .parts import condition_of, find_parts
 from .screens import is_xml, read_screen
-from .sheets import Sheet, sheets, texts, with_value
+from .sheets import Sheet, hidden_note, sheets, texts, with_value
 
 PLACES = ("barcode", "well", "row", "col", "subwell")
 TEXTS = {"project": 200, "sample": 200, "condition": 1000}
@@ -127,16 +127,19 @@ def _table(file: Path, barcode: str) -> _Read:
     seen: dict[tuple[str, Well], str] = {}
     errors: list[str] = []
     ignored: dict[str, None] = {}
+    hidden: list[int] = []
     for sheet in layouts:
         of_sheet = f" of sheet {sheet.name}" if len(layouts) > 1 else ""
-        ignored |= dict.fromkeys(_sheet(file, sheet, barcode, of_sheet, contents, seen, errors))
+        ignored |= dict.fromkeys(_sheet(file, sheet, barcode, of_sheet, contents, seen, errors, hidden))
     if errors:
         listed = first_lines(errors, _SHOWN, start="  ")
         raise ConfigError("\n".join([f"{file}: {len(errors)} lines need correction:", *listed]))
     if not contents:
         raise ConfigError(f"{file}: no lines below the header")
     others = [sheet.name for sheet in there if sheet not in layouts]
-    return contents, tuple(ignored), (f"ignored the sheets {', '.join(others)}",) if others else ()
+    notes = [f"ignored the sheets {', '.join(others)}"] if others else []
+    notes += [hidden_note(len(hidden))] if hidden else []
+    return contents, tuple(ignored), tuple(notes)
 
 
 def _is_layout(sheet: Sheet) -> bool:
@@ -159,9 +162,13 @@ def _sheet(
     contents: _Drops,
     seen: dict[tuple[str, Well], str],
     errors: list[str],
+    hidden: list[int],
 ) -> Iterator[str]:
-    """Add the drops of a sheet, their lines and what is wrong with them; return the columns that were ignored."""
-    names, lines = _read(sheet)
+    """Add the drops of a sheet, their lines, what is wrong with them, and the lines that Excel does not show.
+
+    Returns the columns that were ignored.
+    """
+    names, lines = _read(sheet, hidden)
     parts = find_parts(names)
     _check_columns(file, names, barcode, bool(parts))
     used = {index for part in parts for index in part.values()}
@@ -188,15 +195,17 @@ def _sheet(
     return (name for name in ignored if name not in PLACES and name not in TEXTS)
 
 
-def _read(sheet: Sheet) -> tuple[list[str], list[tuple[int, list[str]]]]:
+def _read(sheet: Sheet, hidden: list[int]) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """Return the column names, and the number and cells of each line that is not empty.
 
     The header is the first of the first rows that names a well; above it there may be a title.
     """
-    rows = [(row.number, texts(row.cells)) for row in sheet.rows()]
+    there = [*sheet.rows()]
+    rows = [(row.number, texts(row.cells)) for row in there]
     names = [[_name(cell) for cell in cells] for _, cells in rows[:_HEADER_IN]]
     at = next((index for index, row in enumerate(names) if _names_wells(row)), 0)
     header = names[at] if rows else []
+    hidden += [row.number for row in there[at + 1 :] if row.is_hidden]
     return header, rows[at + 1 :]
 
 

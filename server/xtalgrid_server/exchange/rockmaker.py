@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -95,7 +96,7 @@ class _Export:
                     "an earlier export, and nothing tells which is which; export into an empty folder, or give the "
                     "scores of such wells in a table with the drop"
                 )
-                yield Line(line.number, problem=problem, file=line.file)
+                yield Line(line.number, problem=problem, file=line.file, is_hidden=line.is_hidden)
             else:
                 yield line
 
@@ -117,19 +118,20 @@ class _Export:
     def _reported(self, row: Row, file: str, reported: set[tuple[str, str]]) -> tuple[_Drop | None, Line]:
         if len(row.cells) != _REPORT_CELLS:
             problem = f"{len(row.cells)} cells, not {_REPORT_CELLS}: path, score, drop, date imaged"
-            return None, Line(row.number, problem=problem, file=file)
+            return None, Line(row.number, problem=problem, file=file, is_hidden=row.is_hidden)
         path, score, _, imaged = map(str, row.cells)
         parts = path.replace("\\", "/").split("/")[-3:]
         named = _NAMES.read(Path("/", *parts))
         if named is None:
             problem = f"the image's name {path!r} is none of Rock Maker's export"
-            return None, Line(row.number, problem=problem, file=file)
+            return None, Line(row.number, problem=problem, file=file, is_hidden=row.is_hidden)
         reported.add((named.barcode, parts[-1]))
         try:
             at = utc(self._config, _date(imaged))
         except ValueError as error:
-            return None, Line(row.number, problem=str(error), file=file)
-        return _drop(named), self._line(row.number, file, Path("/", *parts), named, at, score)
+            return None, Line(row.number, problem=str(error), file=file, is_hidden=row.is_hidden)
+        line = self._line(row.number, file, Path("/", *parts), named, at, score)
+        return _drop(named), replace(line, is_hidden=row.is_hidden)
 
     def _line(
         self, number: int, file: str, path: Path, named: NamedImage, at: datetime | None, score: str = ""

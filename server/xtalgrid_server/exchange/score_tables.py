@@ -186,7 +186,7 @@ class _Reader:
             try:
                 yield self._line(row)
             except ValueError as error:
-                yield Line(row.number, problem=str(error))
+                yield Line(row.number, problem=str(error), is_hidden=row.is_hidden)
 
     def _rows(self) -> Iterator[Row]:
         """Read the rows below the header; all that is used of them is known."""
@@ -223,7 +223,8 @@ class _Reader:
     def _line(self, row: Row) -> Line:
         cell, text = self._cells(row)
         scores = tuple(self._scores(cell, text))
-        return Line(row.number, self._place(cell, text) if scores else Place(), scores)
+        place = self._place(cell, text) if scores else Place()
+        return Line(row.number, place, scores, is_hidden=row.is_hidden)
 
     def _scores(self, cell: Callable[[str], Cell], text: Callable[[str], str]) -> Iterator[ForeignScore]:
         numbers = _four(text) if self._header.has_four else {}

@@ -55,10 +55,14 @@ class NoValue(str):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row with its number in the file: of a CSV file, the number of its last line."""
+    """A row with its number in the file: of a CSV file, the number of its last line.
+
+    `is_hidden` means that Excel does not show it: somebody hid it, or a filter does.
+    """
 
     number: int
     cells: tuple[Cell, ...]
+    is_hidden: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +82,19 @@ class Sheet:
             If the rest of the file cannot be read; the message says what to do.
         """
         rows = _excel_rows(self.file, self.name) if self.name else _csv_rows(self.file, self.separator)
-        for number, cells in rows:
+        for number, cells, is_hidden in rows:
             if len(cells) > _MOST_CELLS:
                 raise ConfigError(
                     f"{self.file}: row {number} has more than {_MOST_CELLS} cells; this is no table of scores"
                 )
             if any(cells):
-                yield Row(number, tuple(cells))
+                yield Row(number, tuple(cells), is_hidden)
+
+
+def hidden_note(rows: int) -> str:
+    """Say how many of the rows that were read are hidden."""
+    hidden = f"{rows} row{' is' if rows == 1 else 's are'} hidden in Excel, by a filter or by hand"
+    return f"{hidden}, and read like the others; delete in the file what was meant to be left out"
 
 
 def sheets(file: Path) -> list[Sheet]:
@@ -114,12 +124,12 @@ def sheets(file: Path) -> list[Sheet]:
 # ---- CSV -----------------------------------------------------------------------------------------------------------
 
 
-def _csv_rows(file: Path, separator: str) -> Iterator[tuple[int, list[Cell]]]:
+def _csv_rows(file: Path, separator: str) -> Iterator[tuple[int, list[Cell], bool]]:
     with open_text(file) as stream:
         reader = csv.reader(_lines(file, stream), delimiter=separator, strict=True)
         try:
             for cells in reader:
-                yield reader.line_num, [cell_text(cell).strip() for cell in cells]
+                yield reader.line_num, [cell_text(cell).strip() for cell in cells], False
         except csv.Error as error:
             raise ConfigError(
                 f"{file}: line {reader.line_num}: not CSV ({error}); save it again as CSV UTF-8"
@@ -220,7 +230,7 @@ def refuse_declarations(file: Path, stream: IO[bytes]) -> None:
         raise _damaged(file, error) from error
 
 
-def _excel_rows(file: Path, name: str) -> Iterator[tuple[int, list[Cell]]]:
+def _excel_rows(file: Path, name: str) -> Iterator[tuple[int, list[Cell], bool]]:
     with _workbook(file) as book:
         sheet = book[name]
         sheet.reset_dimensions()  # what the file says of its size may be wrong
@@ -250,7 +260,7 @@ def _excel_rows(file: Path, name: str) -> Iterator[tuple[int, list[Cell]]]:
                     "value; unmerge them in Excel and fill in all of them"
                 )
             header_seen = header_seen or sum(map(bool, cells)) > 1
-            yield number, cells
+            yield number, cells, number in scan.hidden
 
 
 class _Scan:
@@ -262,11 +272,14 @@ class _Scan:
         Merged ranges by their second row, the first that lacks a value; those of one row by that.
     without_value
         Rows and columns of formulas without their values.
+    hidden
+        Rows that Excel does not show.
     """
 
     def __init__(self, file: Path, part: str) -> None:
         self.merged: dict[int, str] = {}
         self.without_value: set[tuple[int, int]] = set()
+        self.hidden: set[int] = set()
         self._row, self._cells, self._cell, self._inside = 0, 0, dict[str, str](), ""
         self._parser = expat.ParserCreate()
         self._parser.StartElementHandler = self._start
@@ -281,6 +294,8 @@ class _Scan:
         name = self._inside = tag.rpartition(":")[2]
         if name == "row":
             self._row, self._cells = int(attributes.get("r", self._row + 1)), 0
+            if attributes.get("hidden") in ("1", "true") and len(self.hidden) < _MOST_ROWS:
+                self.hidden.add(self._row)
         elif name == "c":
             self._cells, self._cell = self._cells + 1, attributes
             self._parser.CharacterDataHandler = None

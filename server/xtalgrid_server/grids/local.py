@@ -7,12 +7,14 @@ leaves the spool by a single rename. A worker locks its checkpoint, so two worke
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -20,12 +22,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from xtalgrid_core.errors import XtalgridError
+from xtalgrid_core import wire
+from xtalgrid_core.errors import WireError, XtalgridError
 from xtalgrid_core.files import write_atomically
 from xtalgrid_core.lines import one_line
 
 from ..config import Config
 from ..domain.log import log
+from ..storage import weights
 from .base import Refused, Submission
 
 STEP = "grid"
@@ -33,15 +37,22 @@ STEP = "grid"
 _REFUSED = 2  # exit code of a worker that cannot do this unit: trying again would not help
 _DISK = 74  # of one that cannot write, usually because the disk is full
 _BUSY = 75  # of one that finds another worker at its unit
+_NO_WEIGHTS = 78  # of one that does not find the unit's weights
+
+_AGAIN = 60
+"""Seconds after which a unit is tried again whose worker found a full disk, or no weights."""
+_TELL = 3600
+"""Seconds after which a lack of weights is logged again."""
 
 
 @dataclass(slots=True)
 class Worked:
-    """How many units a run of the grid finished, gave up and retried."""
+    """How many units a run of the grid finished, gave up and retried, and how many wait for their weights."""
 
     finished: int = 0
     failed: int = 0
     retried: int = 0
+    waiting: int = 0
 
 
 @dataclass(slots=True)
@@ -61,8 +72,9 @@ class LocalGrid:
     batch = 1  # so that workers start while the next unit is packed
 
     def __init__(self, config: Config) -> None:
-        self._settings = config.grid
-        self._weights = config.weights
+        self._config, self._settings = config, config.grid
+        self._lacking: dict[str, str] = {}
+        self._told = -math.inf
         self._units = config.spool / "units"
         self._staged = config.spool / "staged"
         self._trash = config.spool / "trash"
@@ -165,8 +177,14 @@ class LocalGrid:
         ------
         XtalgridError
             If a worker cannot write its checkpoint or result. With `watch`, its unit is tried again after a minute.
+
+        Notes
+        -----
+        A unit whose weights are not there, as while a share is off, is not given up: it waits, with `watch` for a
+        minute, else for the next run.
         """
         worked, running, postponed = Worked(), list[_Running](), dict[str, float]()
+        self._lacking, self._told = {}, -math.inf
         queue = _Queue(self._units, self.waiting)
         done = {folder.name: _answers(folder) for folder in self._folders()} if on_progress else {}
         with _stop_signals() as stopping:
@@ -182,10 +200,11 @@ class LocalGrid:
                     postponed = {name: until for name, until in postponed.items() if until > time.monotonic()}
                     idle = stopping or (len(running) < self._settings.workers and is_paused())
                     if not idle:
-                        self._start_more(queue, running, postponed)
+                        self._start_more(queue, running, postponed, watch)
                     if not running and stopping and not watch:
                         raise SystemExit(128 + stopping[0])  # the steps after this one must not run
-                    if not running and (stopping or (not watch and not postponed)):
+                    if not running and (stopping or (not watch and all(map(math.isinf, postponed.values())))):
+                        worked.waiting = len(self._lacking)
                         return worked
                     if stopping:
                         _terminate(running)
@@ -195,12 +214,17 @@ class LocalGrid:
                 for item in running:
                     item.process.wait()
 
-    def _start_more(self, queue: _Queue, running: list[_Running], postponed: Collection[str]) -> None:
+    def _start_more(self, queue: _Queue, running: list[_Running], postponed: dict[str, float], watch: bool) -> None:
         """Start workers, as many as there may be, for units that wait."""
         while len(running) < self._settings.workers:
             name = queue.take({item.name for item in running}.union(postponed), at_once=not running)
             if name is None:
                 return
+            if (lacks := self._lacks(self._units / name)) is not None:
+                self._wait_for_weights(name, lacks, postponed, watch)
+                continue
+            if self._lacking.pop(name, None) is not None and not self._lacking:
+                log.info("%s: the weights that units waited for are there again", STEP)
             try:
                 running.append(self._start(name))
             except FileNotFoundError:
@@ -211,8 +235,8 @@ class LocalGrid:
         folder = self._units / name
         program = [sys.executable, "-m", "xtalgrid_worker.cli"]
         command = [*program, "run", "unit.zip", "result.json", "--parent", str(os.getpid())]
-        if self._weights.is_dir():  # the lab's own models; the unit's manifest says which to use
-            command += ["--weights", str(self._weights)]
+        if self._config.weights.is_dir():  # the lab's own models; the unit's manifest says which to use
+            command += ["--weights", str(self._config.weights)]
         with (folder / "worker.log").open("ab") as output:
             process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
         size = _size(folder / "result.json.checkpoint")
@@ -254,7 +278,9 @@ class LocalGrid:
             if not watch:
                 raise XtalgridError(f"a worker stopped: {why}")
             log.error("%s unit %s postponed, a worker stopped: %s", STEP, item.name, why)
-            postponed[item.name] = time.monotonic() + 60
+            postponed[item.name] = time.monotonic() + _AGAIN
+        elif code == _NO_WEIGHTS:
+            self._wait_for_weights(item.name, _last_line(folder / "worker.log"), postponed, watch)
         elif code == _REFUSED:
             worked.failed += 1
             self._give_up(folder, _last_line(folder / "worker.log"))
@@ -267,6 +293,28 @@ class LocalGrid:
                 self._give_up(folder, f"{attempts} workers ended without an answer; the last one (exit code {code}): ")
         else:
             worked.retried += 1
+
+    def _lacks(self, folder: Path) -> str | None:
+        """Say which weights a unit lacks; None if none, or if only its worker can tell what is wrong with it."""
+        try:
+            with zipfile.ZipFile(folder / "unit.zip") as unit:
+                manifest = wire.decode_manifest(unit.read(wire.MANIFEST_NAME))
+        except (OSError, zipfile.BadZipFile, KeyError, ValueError, NotImplementedError, WireError):
+            return None
+        return weights.missing(self._config, manifest.options)
+
+    def _wait_for_weights(self, name: str, why: str, postponed: dict[str, float], watch: bool) -> None:
+        postponed[name] = time.monotonic() + _AGAIN if watch else math.inf
+        self._lacking[name] = why
+        if time.monotonic() >= self._told + _TELL:
+            self._told = time.monotonic()
+            log.error(
+                "%s unit %s waits, as all others without their weights do, and is not given up: %s; bring the folder "
+                "back, or restore it from a backup",
+                STEP,
+                name,
+                why,
+            )
 
     def _kill_if_it_hangs(self, item: _Running, size: int) -> None:
         if size != item.size:

@@ -11,11 +11,12 @@ from xtalgrid_core.outcomes import Outcome
 
 from ..config import Config
 from ..domain.light import dark_line, passed_over_line
+from ..grids.local import LocalGrid
 from ..imager.crystaltrak.database import ImagerDatabase
 from ..ledger.store import Ledger
 from ..steps.account import Account, Unscored, account, account_lines
 from ..steps.progress import archive
-from ..steps.step import Pause, Running, hanging, paused
+from ..steps.step import LastRun, Pause, Running, hanging, is_locked, last_runs, paused
 
 _SHOWN = 20
 
@@ -49,6 +50,10 @@ class Status:
         Who paused it and when; None if it runs.
     hanging
         Runs of steps that have taken more than a day.
+    last_runs
+        The newest run of each step that ran here.
+    without_workers
+        Number of units that wait while no local grid runs.
     units, results, scores, decisions
         Numbers of work units by state, of results by verdict, of scores by outcome, and of newest decisions by action.
     held
@@ -76,6 +81,8 @@ class Status:
 
     paused: Pause | None
     hanging: tuple[Running, ...]
+    last_runs: tuple[LastRun, ...]
+    without_workers: int
     units: dict[str, int]
     results: dict[str, int]
     scores: dict[str, int]
@@ -96,9 +103,12 @@ def status(config: Config, ledger: Ledger, imager: ImagerDatabase) -> Status:
     """Read the state of the pipeline from the ledger, and the account of an embedded imager database."""
     counts, old = ledger.counts(), archive(config, ledger)
     counted = account(config, ledger, imager)
+    is_idle = config.grid.kind == "local" and not is_locked(config, "grid")
     return Status(
         paused=paused(ledger),
         hanging=hanging(config),
+        last_runs=last_runs(config),
+        without_workers=len(LocalGrid(config).waiting()) if is_idle else 0,
         units=_all(counts["units"], ("planned", "sent", "returned", "failed")),
         results=_all(counts["results"], ("accepted", "refused")),
         scores=_all(counts["scores"], tuple(Outcome)),
@@ -123,12 +133,15 @@ def _all(counts: dict[str, int], names: tuple[str, ...]) -> dict[str, int]:
 def status_lines(status: Status) -> Iterator[str]:
     """Format the state of the pipeline as text."""
     yield f"system      {status.paused or 'running'}"
-    for running in status.hanging:
-        yield f"hanging     {running}"
+    yield from _run_lines(status)
     first, *others = account_lines(status.account)
     yield f"account     {first}"
     yield from others
+    if status.last_runs:
+        yield f"last runs   {', '.join(f'{run.name} {run.ago}' for run in status.last_runs)}"
     yield f"units       {_pairs(status.units)}"
+    if number := status.without_workers:
+        yield f"no workers  {number} unit{' waits' if number == 1 else 's wait'}, and no grid runs: `xtalgrid grid`"
     yield f"results     {_pairs(status.results)}"
     yield f"scores      {_pairs(status.scores)}"
     yield f"decisions   {_pairs(status.decisions)}"
@@ -160,6 +173,14 @@ def status_lines(status: Status) -> Iterator[str]:
             f"to review   {status.held} held scores: see the newest CSV in the outbox, "
             "then `xtalgrid approve` or `xtalgrid reject`"
         )
+
+
+def _run_lines(status: Status) -> Iterator[str]:
+    for running in status.hanging:
+        yield f"hanging     {running}"
+    for run in status.last_runs:
+        if run.error:
+            yield f"stopped     {run.name} at {run.ended:%Y-%m-%d %H:%M} UTC, and not done since: {run.error}"
 
 
 def _pairs(counts: dict[str, int]) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 import filelock
 
 from xtalgrid_core.errors import Busy, ConfigError, XtalgridError
-from xtalgrid_core.lines import LineFormatter
+from xtalgrid_core.lines import LineFormatter, one_line
 
 from ..config import Config
 from ..domain.log import log
@@ -35,6 +35,8 @@ _LONGEST = timedelta(days=1)
 
 _WATCHED = ("create_work", "assimilate", "finalizer", "set_autoscore", "sync", "look_again", "alerts")
 """Steps that never take so long; the grid may run for ever, an import or an adaptation for days."""
+
+_LONGEST_ERROR = 500
 
 
 class Report(dict[str, object]):
@@ -95,23 +97,35 @@ def step(config: Config, name: str, wait: float = 0) -> Iterator[Report]:
     except OSError as error:
         remedy = _REMEDIES.get(error.errno or 0, "check the disk, or the share, that it lies on")
         raise ConfigError(f"home: cannot write {config.home}: {error.strerror}; {remedy}") from error
-    with suppress(OSError):  # on a full disk, a step may still do its work
-        _note(config, name).write_text(f"{os.getpid()} {time.time():.0f}", encoding="ascii")
+    _write(_note(config, name), f"{os.getpid()} {time.time():.0f}")
     try:
-        yield report
-    except OSError as error:
-        _log_stop(name, error)
-        raise XtalgridError(f"{name}: {error}; fix this (is the disk full?), then run it again to resume") from error
-    except XtalgridError as error:
-        _log_stop(name, error)
-        raise
-    else:
+        with _end_noted(config, name):
+            yield report
         if not report.quiet:
             log.info("%s %s seconds=%.1f", name, report, time.monotonic() - start)
     finally:
         with suppress(OSError):
             _note(config, name).unlink(missing_ok=True)
         lock.release()
+
+
+@contextmanager
+def _end_noted(config: Config, name: str) -> Iterator[None]:
+    """Note when a step ends, and log and note what stops it; errors are raised as by `step`."""
+    try:
+        yield
+    except OSError as error:
+        _log_stop(name, error)
+        _note_end(config, name, error)
+        raise XtalgridError(f"{name}: {error}; fix this (is the disk full?), then run it again to resume") from error
+    except XtalgridError as error:
+        _log_stop(name, error)
+        _note_end(config, name, error)
+        raise
+    except Exception as error:
+        _note_end(config, name, f"{type(error).__name__}: {error}")
+        raise
+    _note_end(config, name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +151,76 @@ class Running:
 def hanging(config: Config) -> tuple[Running, ...]:
     """Return the runs of steps that have taken more than a day."""
     found = (_running(config, name) for name in _WATCHED)
-    return tuple(running for running in found if running is not None and running.hangs)
+    # A run that was killed leaves its note, and its process's id may be another's after a reboot.
+    return tuple(one for one in found if one is not None and one.hangs and is_locked(config, one.name))
+
+
+def is_locked(config: Config, name: str) -> bool:
+    """Tell whether a step is under way, whoever runs it."""
+    file = config.home / "locks" / f"{name}.lock"
+    if not file.exists():  # one that this account made might be closed to the services'
+        return False
+    lock = filelock.FileLock(file, timeout=0)
+    try:
+        lock.acquire()
+    except (filelock.Timeout, OSError):  # another account's file may not be opened
+        return True
+    lock.release()
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class LastRun:
+    """The newest run of a step: when it ended (UTC), or began if it was killed, and what stopped it, if anything."""
+
+    name: str
+    ended: datetime
+    error: str
+
+    @property
+    def age(self) -> float:
+        """Seconds since it ended."""
+        return max((datetime.now(UTC) - self.ended).total_seconds(), 0.0)
+
+    @property
+    def ago(self) -> str:
+        """How long ago it ended."""
+        minutes = self.age / 60
+        if minutes < 100:
+            return f"{minutes:.0f} min ago"
+        return f"{minutes / 60:.0f} hours ago" if minutes < 48 * 60 else f"{minutes / 60 / 24:.0f} days ago"
+
+
+def last_runs(config: Config) -> tuple[LastRun, ...]:
+    """Return the newest run of each step of the chain that ran here; one that is under way does not count."""
+    found = []
+    for name in _WATCHED:
+        last = None
+        with suppress(OSError, ValueError, OverflowError):
+            ended, _, error = _ended(config, name).read_text(encoding="utf-8").partition("\n")
+            last = LastRun(name, datetime.fromtimestamp(int(ended), UTC), error.strip())
+        begun = _noted(config, name)
+        if begun is not None and not is_locked(config, name) and _note(config, name).exists():
+            last = LastRun(name, begun.since, "it was killed, or the computer went off; memory may be short")
+        found += [last] if last is not None else []
+    return tuple(found)
+
+
+def _note_end(config: Config, name: str, error: Exception | str = "") -> None:
+    if name in _WATCHED:
+        _write(_ended(config, name), f"{time.time():.0f}\n{one_line(str(error))[:_LONGEST_ERROR]}")
+
+
+def _write(note: Path, text: str) -> None:
+    """Write a note anew, since an old one may be root's, who ran a step once."""
+    with suppress(OSError):  # on a full disk, a step may still do its work
+        note.unlink(missing_ok=True)
+        note.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def _ended(config: Config, name: str) -> Path:
+    """Return the file that says when a step's newest run ended, and what stopped it."""
+    return config.home / "locks" / f"{name}.ended"
 
 
 def _note(config: Config, name: str) -> Path:
@@ -145,20 +228,27 @@ def _note(config: Config, name: str) -> Path:
     return config.home / "locks" / f"{name}.running"
 
 
-def _running(config: Config, name: str) -> Running | None:
-    """Return the run of a step that its note tells of; None if there is none, or its process is gone."""
+def _noted(config: Config, name: str) -> Running | None:
+    """Return the run of a step that its note tells of, under way or killed; None if there is none."""
     try:
         process, since = map(int, _note(config, name).read_text(encoding="ascii").split())
-        begun = datetime.fromtimestamp(since, UTC)
+        return Running(name, process, datetime.fromtimestamp(since, UTC))
     except (OSError, ValueError, OverflowError):
         return None
+
+
+def _running(config: Config, name: str) -> Running | None:
+    """Return the run of a step that its note tells of; None if there is none, or its process is gone."""
+    noted = _noted(config, name)
+    if noted is None:
+        return None
     try:
-        os.kill(process, 0)
+        os.kill(noted.process, 0)
     except PermissionError:
         pass  # another account's process
     except (OSError, OverflowError):
         return None
-    return Running(name, process, begun)
+    return noted
 
 
 def _log_stop(name: str, error: Exception) -> None:

@@ -4,6 +4,10 @@ The score table is read in pages, by SCOREID. Each page is one transaction, and 
 a run that was killed resumes where it stopped. Rows dated within the last ``imager.look_back_days`` are read again, to
 notice those that were changed or deleted.
 
+A SCOREID may come that is lower than the highest one read: sequences of a cluster give them out of order, and those of
+a restored database give them again. So `OLD_PAGES` pages of the rest are read again in turn, and the whole table at
+once if the highest row that was read is not there any more.
+
 The sample tables have no dates of changes. So the contents are read of plates that are new in the ledger, that were
 inspected or scored within those days, and in turn of `OLD_PLATES` others, so that no change is missed for long.
 """
@@ -26,8 +30,11 @@ from ..ledger.store import Ledger
 
 ORIGIN = "imager database"
 
-_HIGHEST = 2**63 - 1
+_LOWEST, _HIGHEST = -(2**63), 2**63 - 1
 """Of all ids."""
+
+OLD_PAGES = 10
+"""How many pages of the score table a run reads again besides those of recent scores."""
 
 OLD_PLATES = 250
 """How many plates without recent inspections and scores a run reads the contents of."""
@@ -39,7 +46,9 @@ class _Progress(msgspec.Struct):
     Attributes
     ----------
     last
-        Last SCOREID read.
+        Highest SCOREID read.
+    again
+        SCOREID up to which old rows were read again in turn.
     missing
         Missing sample tables that were logged.
     image
@@ -48,7 +57,8 @@ class _Progress(msgspec.Struct):
         Plate up to which those without recent inspections and scores were read in turn.
     """
 
-    last: int = -1
+    last: int = _LOWEST
+    again: int = _LOWEST
     missing: list[str] = msgspec.field(default_factory=list)
     image: int = 0
     old: str = ""
@@ -88,7 +98,7 @@ def sync(config: Config, database: ImagerDatabase, ledger: Ledger) -> Synced:
     saved = ledger.watermark(key)
     progress = msgspec.json.decode(saved, type=_Progress) if saved else _Progress()
     done, began = Synced(), now()
-    _sync_scores(config, database, ledger, key, progress, done)
+    _ScoreTable(database, ledger, key, progress, done).read(config.imager.look_back_days)
     done.missing = len(ledger.publications.newest_decisions(ledger.imager_scores.gone_since(began, ours)))
     if done.missing:
         log.warning(
@@ -102,25 +112,64 @@ def sync(config: Config, database: ImagerDatabase, ledger: Ledger) -> Synced:
     return done
 
 
-def _sync_scores(
-    config: Config, database: ImagerDatabase, ledger: Ledger, key: str, progress: _Progress, done: Synced
-) -> None:
-    recent = ledger.imager_scores.first_dated(now() - timedelta(days=config.imager.look_back_days))
-    after = progress.last if recent is None else min(progress.last, recent - 1)
-    while True:
+@dataclass(slots=True)
+class _ScoreTable:
+    """A run over the score table, which keeps its progress."""
+
+    database: ImagerDatabase
+    ledger: Ledger
+    key: str
+    progress: _Progress
+    done: Synced
+
+    def read(self, look_back_days: float) -> None:
+        """Read new and recent rows, and old ones in turn; all of them if the highest one known is gone."""
+        last = self.progress.last
+        recent = self.ledger.imager_scores.first_dated(now() - timedelta(days=look_back_days))
+        start = max((last if recent is None else min(last, recent)) - 1, _LOWEST)
+        # From the highest row on, which is there again, unless it was deleted or an older table took this one's place.
+        if self._read_new(start) < last:
+            log.info("sync: SCOREID %d, the highest one that was read, is gone; all scores are read again", last)
+            self.progress.last = _LOWEST
+            self._read_new(_LOWEST)
+        elif start > _LOWEST:
+            self._read_old(start)
+
+    def _read_new(self, after: int) -> int:
+        """Read what follows a SCOREID to the end; return the highest one that is there, `_LOWEST` without any."""
+        highest, following = _LOWEST, self._page(after)
+        while following.last is not None:
+            highest = following.last
+            if highest > self.progress.last:
+                self.progress.last = highest
+                self._save()
+            if not following.has_next:
+                break
+            following = self._page(highest)
+        return highest
+
+    def _read_old(self, before: int) -> None:
+        """Read some of the rows up to a SCOREID again, and continue there in the next run."""
+        for _ in range(OLD_PAGES):
+            page = self._page(self.progress.again)
+            is_end = page.last is None or page.last >= before or not page.has_next
+            self.progress.again = _LOWEST if is_end or page.last is None else page.last
+            self._save()
+            if is_end:
+                return
+
+    def _page(self, after: int) -> samples.ScorePage:
+        """Read and record the page that follows a SCOREID."""
         at = now()
-        page = samples.score_page(database, after)
+        page = samples.score_page(self.database, after)
         # No row follows the last page, so those recorded with higher ids were deleted, the newest score among them.
         upto = page.last if page.has_next and page.last is not None else _HIGHEST
-        done.rows += len(page.scores)
-        done.recorded += ledger.imager_scores.record(page.scores, between=(after, upto, at))
-        if page.last is not None:
-            after = page.last
-            if page.last > progress.last:
-                progress.last = page.last
-                ledger.set_watermark(key, msgspec.json.encode(progress).decode())
-        if not page.has_next:
-            return
+        self.done.rows += len(page.scores)
+        self.done.recorded += self.ledger.imager_scores.record(page.scores, between=(after, upto, at))
+        return page
+
+    def _save(self) -> None:
+        self.ledger.set_watermark(self.key, msgspec.json.encode(self.progress).decode())
 
 
 def _sync_contents(config: Config, database: ImagerDatabase, ledger: Ledger, progress: _Progress, done: Synced) -> None:

@@ -181,6 +181,7 @@ class System:
         with step(self.config, "grid") as report:
             worked = grid.work(watch=watch, on_progress=on_progress, is_paused=lambda: paused(self.ledger) is not None)
             report.update(finished=worked.finished, failed=worked.failed, retried=worked.retried)
+            report.update(**{"waiting": worked.waiting} if worked.waiting else {})
         return worked
 
     @property

@@ -14,6 +14,7 @@ import msgspec
 
 from xtalgrid_core.errors import BrokenModel
 from xtalgrid_core.files import write_atomically
+from xtalgrid_core.options import Options
 from xtalgrid_core.weights import (
     MANIFEST,
     PACKAGED,
@@ -48,6 +49,27 @@ def entry(config: Config, sha256: str, role: Role) -> ModelEntry | None:
     """Return the manifest entry of weights, the lab's or the package's; None if neither has them."""
     known = (*entries(config), *second_opinions(config), *read_manifest(PACKAGED).models)
     return next((e for e in known if e.sha256 == sha256 and e.role == role), None)
+
+
+def missing(config: Config, options: Options) -> str | None:
+    """Say what a worker on this machine lacks for these options, as while a share is off; None if nothing.
+
+    Contents are not read, so a file may still be a wrong one.
+    """
+    wanted: list[tuple[str, Role]] = [(options.segmenter, "segmenter"), (options.classifier, "classifier")]
+    if options.second_opinion is not None:
+        wanted.append((options.second_opinion, "second_opinion"))
+    there: set[tuple[str, Role]] = set()
+    try:
+        for folder in (config.weights, config.weights / SECOND_OPINION, PACKAGED):
+            models = read_manifest(folder).models if (folder / MANIFEST).is_file() else ()
+            there |= {(one.sha256, one.role) for one in models if (folder / one.file).is_file()}
+    except BrokenModel as error:
+        return str(error)
+    except OSError as error:
+        return f"{config.weights}: {error.strerror}"
+    lacking = [f"{role.replace('_', ' ')} {sha256[:12]}…" for sha256, role in wanted if (sha256, role) not in there]
+    return f"{config.weights} does not have the {' and the '.join(lacking)}" if lacking else None
 
 
 def add(config: Config, candidate: Path, pair: Pair) -> None:

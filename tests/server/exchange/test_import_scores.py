@@ -454,6 +454,22 @@ def test_an_excel_table(system, bring, held, tmp_path):
     assert score.at == datetime(2012, 11, 22, 9)
 
 
+@pytest.mark.usefixtures("plate")
+def test_rows_that_excel_hides_are_read_and_counted(bring, held, tmp_path):
+    """Whoever filters a table to look at it expects all of it to come; whoever hides rows to leave them out does not."""
+    book = openpyxl.Workbook()
+    for line in TABLE.splitlines():
+        book.active.append([cell and (int(cell) if cell.isdecimal() else cell) for cell in line.split(",")])
+    for hidden in (2, 4, 5):
+        book.active.row_dimensions[hidden].hidden = True
+    book.save(tmp_path / "scores.xlsx")
+    done = bring(tmp_path / "scores.xlsx")
+    assert (done.lines, done.new, done.hidden) == (4, 3, 3)
+    assert set(held()) == {"A1a", "A2a", "A3a"}
+    assert any("3 rows are hidden in Excel" in line for line in import_lines(done, False))
+    assert not any("hidden" in line for line in import_lines(bring(TABLE), False))
+
+
 def test_our_own_export_comes_in_again(system, score, bring, held, tmp_path):
     """Into another ledger people's scores; into the same one nothing, as they are known."""
     (row, other) = score({(1, 1): Outcome.CLEAR, (2, 1): Outcome.CLEAR})

@@ -41,7 +41,6 @@ TALK: dict[str, Callable[[ImagerDatabase], object]] = {
     "ImagerDatabase.of_inspections": lambda d: list(d.of_inspections([1, 2])),
     "ImagerDatabase.find_incomplete": lambda d: d.find_incomplete(),
     "ImagerDatabase.count_unusable": lambda d: d.count_unusable([1, 2]),
-    "ImagerDatabase.last_id": lambda d: d.last_id(),
     "ImagerDatabase.highest_ids": lambda d: d.highest_ids(21),
     "ImagerDatabase.sample_tables": lambda d: d.sample_tables(),
     "ImagerDatabase.count_images": lambda d: d.count_images(LATER),

@@ -1,15 +1,19 @@
 """``check-imager``, on a vendor's database and on one with other names."""
 
 import re
+from datetime import datetime
 
 import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from xtalgrid_server.cli.main import main
 from xtalgrid_server.config import from_string, vendor
+from xtalgrid_server.domain.images import ImageRow
+from xtalgrid_server.domain.wells import Well
 from xtalgrid_server.imager.crystaltrak.check import check_imager
 from xtalgrid_server.imager.crystaltrak.database import ImagerDatabase
 
@@ -68,6 +72,21 @@ def test_the_command_ends_with_an_error_where_something_is_missing(tmp_path):
     assert done.exit_code == 2
     assert "PROBLEM  newest image: no image matches imager.patterns ['*']" in done.output
     assert "ok       I_SCORES: found" in done.output
+
+
+def test_a_home_that_had_images_of_folders_under_the_same_name_is_a_problem(system, tmp_path):
+    """As after a first trial: INSPECTIDs of both would mean the same drops to the ledger."""
+    (tmp_path / "lab").mkdir()
+    with imager(tmp_path / "lab") as database:
+        home = system.config.home
+        config = replace(database._config, home=home)
+        assert "imager.source" not in findings(database, config)
+        system.imager.register([ImageRow(0, "P1", 1, datetime(2026, 11, 30), Well(1, 1, 1), "a.jpg")])
+        problem = findings(database, config)["imager.source"]
+        assert not problem.is_good
+        assert "has 1 inspections that were imported from folders, and their INSPECTIDs, up to 1" in problem.text
+        named = replace(config, imager=replace(config.imager, source="oracle"))
+        assert "imager.source" not in findings(database, named)
 
 
 NUMBERS = st.sampled_from([1, 2, "3", None, "x", 2.5])

@@ -11,6 +11,7 @@ from xtalgrid_core.errors import ConfigError
 from xtalgrid_server.config import from_string
 from xtalgrid_server.domain.wells import Well
 from xtalgrid_server.imager.folder.source import FolderSource
+from xtalgrid_server.steps.account import account, account_lines
 from xtalgrid_server.steps.system import System
 
 from ..conftest import draw_well, rigaku_name
@@ -69,6 +70,31 @@ def test_a_new_file_is_taken_in_when_it_stayed_the_same(source, watched, clock, 
     assert source.refresh() == []
     assert names(next(source.of_plate("CI022987"))) == [rigaku_name(1)]
     assert len(list(source.newest_first(None, None))) == 1
+
+
+def test_an_empty_folder_where_images_were_is_said_and_forgets_nothing(source, watched, clock, system, caplog):
+    """A share that is not mounted leaves an empty folder: before, all was well, and nothing was scored any more."""
+    source.scan()
+    assert "is its share mounted?" not in caplog.text  # a new folder is empty, too
+    half = draw_well(watched / rigaku_name(1))
+    whole = half.read_bytes()
+    half.write_bytes(whole[: len(whole) // 2])
+    for _ in range(2):
+        assert len(source.scan().waiting) == 1
+        clock.wait(5)
+    half.unlink()
+    for _ in range(2):
+        source.scan()
+    assert caplog.text.count("is its share mounted?") == 1
+    lines = list(account_lines(account(system.config, system.ledger, system.imager)))
+    assert "passed over 1 empty folder where images were (is its share mounted?)" in lines
+    assert lines[0].startswith("2 there = 0 scored + 1 waiting")
+    half.write_bytes(whole)
+    for _ in range(2):
+        entered = source.scan().entered
+        clock.wait(5)
+    assert names(entered) == [rigaku_name(1)]
+    assert not any("mounted" in line for line in account_lines(account(system.config, system.ledger, system.imager)))
 
 
 def test_refresh_looks_twice_by_itself_and_create_work_refreshes(source, watched, system, monkeypatch):

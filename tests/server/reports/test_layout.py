@@ -81,6 +81,15 @@ def workbook(system, tmp_path):
     return read
 
 
+def test_rows_that_excel_hides_are_read_and_counted(system, workbook):
+    def hide(book):
+        book["Screen"].row_dimensions[3].hidden = True
+
+    done = workbook({"Screen": [["barcode", "well", "sample"], ["CI1", "A1", "x"], ["CI1", "A2", "y"]]}, change=hide)
+    assert (done.rows, done.recorded) == (2, 2)
+    assert next(unread(done)).startswith("1 row is hidden in Excel, by a filter or by hand, and read like the others")
+
+
 def test_each_sheet_that_is_a_layout_is_read_and_the_others_are_named(system, workbook):
     def merge(book):
         book["Stocks"].merge_cells("A2:A3")

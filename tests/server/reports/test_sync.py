@@ -30,21 +30,21 @@ def statement(system):
     return run
 
 
-def test_new_rows_come_page_by_page_and_changed_and_deleted_recent_ones_again(system, person, statement, monkeypatch):
+def test_new_rows_come_page_by_page_and_changed_and_deleted_ones_again(system, person, statement, monkeypatch):
     monkeypatch.setattr(samples, "PAGE", 2)
     for number in range(5):
         person(100 + number, "13", INSPECTED if number < 2 else TODAY)
     assert (system.sync().recorded, system.sync().recorded) == (5, 0)
     scores = system.imager.tables.scores
-    statement(scores.update().where(scores.c.inspectid == 100).values(score="23"))  # years old: not read again
+    statement(scores.update().where(scores.c.inspectid == 100).values(score="23"))  # years old: read again in turn
     statement(scores.update().where(scores.c.inspectid == 103).values(score="23"))
     statement(scores.delete().where(scores.c.inspectid == 104))
     person(105, "01", TODAY)  # SQLite gives it the SCOREID of the deleted row
     done = system.sync()
-    assert (done.rows, done.recorded) == (3, 3)
+    assert (done.rows, done.recorded) == (5, 4)
     rows = system.ledger.imager_scores.of_inspections(range(100, 106))
     assert {inspect_id: [row.code for row in found] for inspect_id, found in rows.items()} == {
-        100: ["13"],
+        100: ["23"],
         101: ["13"],
         102: ["13"],
         103: ["23"],
@@ -97,7 +97,54 @@ def test_killed_in_the_middle_it_goes_on_from_the_last_page(system, person, monk
     with pytest.raises(KeyboardInterrupt):
         system.sync()
     assert system.sync().recorded == 3
-    assert pages == [-1, 2, 2, 4]
+    first = -(2**63)
+    assert pages == [first, 2, 1, 3, 5, first]  # the highest row that is known is read again, and the old ones
+
+
+def codes(system, inspect_ids):
+    rows = system.ledger.imager_scores.of_inspections(inspect_ids)
+    return {inspect_id: [row.code for row in found] for inspect_id, found in rows.items() if found}
+
+
+def rows_of(system):
+    with system.imager.reading() as connection:
+        return connection.execute(system.imager.tables.scores.select()).all()
+
+
+@pytest.mark.parametrize("new", [2, 6])
+def test_a_restored_database_gives_scoreids_again_and_no_score_is_missed(system, person, statement, monkeypatch, new):
+    monkeypatch.setattr(samples, "PAGE", 2)
+    for number in range(5):
+        person(100 + number, "13", INSPECTED)
+    system.sync()
+    scores = system.imager.tables.scores
+    (second,) = (row.scoreid for row in rows_of(system) if row.inspectid == 101)
+    statement(scores.delete().where(scores.c.scoreid > second))  # the backup had the first two
+    for number in range(new):  # the restored sequence gives the next higher SCOREIDs
+        given = {"score": "01", "scoredate": TODAY, "scoredby": "jdoe", "imagename": ""}
+        statement(scores.insert().values(scoreid=second + 1 + number, inspectid=200 + number, **given))
+    system.sync()
+    expected = {100: ["13"], 101: ["13"]} | {200 + number: ["01"] for number in range(new)}
+    assert codes(system, range(100, 210)) == expected
+    assert system.sync().recorded == 0
+
+
+def test_a_row_below_the_highest_scoreid_comes_in_turn(system, person, statement, monkeypatch):
+    """As nodes of a cluster give them, each from its own part of a sequence; ids may be negative too."""
+    monkeypatch.setattr(samples, "PAGE", 2)
+    monkeypatch.setattr(sync, "OLD_PAGES", 1)
+    kept = {"score": "23", "scoredate": INSPECTED, "scoredby": "jdoe", "imagename": ""}
+    scores = system.imager.tables.scores
+    for number in range(10, 20):
+        statement(scores.insert().values(scoreid=number, inspectid=100 + number, **kept))
+    system.sync()
+    for number in (-7, 5, 13):
+        statement(scores.delete().where(scores.c.scoreid == number))
+        statement(scores.insert().values(scoreid=number, inspectid=300 + number, **kept))
+    for _ in range(4):
+        system.sync()
+    assert codes(system, range(290, 330)) == {293: ["23"], 305: ["23"], 313: ["23"]}
+    assert codes(system, [113]) == {}
 
 
 def test_projects_and_samples_of_the_plates_that_were_seen(system, score, statement, xtalgrid):

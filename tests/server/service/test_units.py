@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ from tests.conftest import missing
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_server.config import from_string
 from xtalgrid_server.service import cron, systemd
+from xtalgrid_server.service import step as service_step
 from xtalgrid_server.service.files import put
 from xtalgrid_server.service.jobs import Service, plan
 
@@ -212,3 +214,25 @@ def test_a_file_is_written_once_and_a_persons_own_is_kept(tmp_path):
     assert list(put(unit, text.replace("Nice", "nice") + "\n")) == [f"changed  {unit}"]
     assert (tmp_path / f"{unit.name}.before-xtalgrid").read_text() == "mine\n"
     assert list(put(tmp_path / "new" / "unit", text)) == [f"wrote    {tmp_path / 'new' / 'unit'}"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are Unix's")
+def test_a_run_that_was_killed_says_so_to_cron(tmp_path, monkeypatch, capsys):
+    """cron mails only what a run says, and a killed one says nothing."""
+    program = tmp_path / "xtalgrid"
+    monkeypatch.setattr(service_step, "program", lambda: program)
+    monkeypatch.delenv("JOURNAL_STREAM", raising=False)
+    environment = os.environ | {"XTALGRID_HOME": str(tmp_path)}
+    log = tmp_path / "log" / "create_work.log"
+    for script, code, said in (
+        ("kill -9 $$", 137, "killed by signal 9, as where memory is short"),
+        ("echo before; exit 2", 2, "exit code 2"),
+        (f": > '{log}'; echo after; exit 2", 2, "after"),  # as logrotate cuts it meanwhile
+    ):
+        log.parent.mkdir(exist_ok=True)
+        log.write_text("of earlier runs\n" * 9)
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+        assert service_step.run_step(["create_work"], environment) == code
+        told = capsys.readouterr().err
+        assert said in told and f"see {log}" in told and "earlier" not in told

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from dataclasses import replace
@@ -10,11 +11,12 @@ from datetime import datetime, timedelta
 import pytest
 
 from xtalgrid_core import wire
-from xtalgrid_core.errors import FailureReason
+from xtalgrid_core.errors import FailureReason, ImagerError
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_server.domain.images import FileState
 from xtalgrid_server.domain.wells import Well
 from xtalgrid_server.reports.status import status, status_lines
+from xtalgrid_server.steps.step import step
 
 from ..conftest import answer
 from .conftest import OUTCOMES, PASSWORD, PLATE, row
@@ -97,6 +99,18 @@ def test_nothing_chosen_is_no_late_decision(client, hold, system):
 def test_a_held_score_says_of_which_inspection_it_is(client, hold):
     hold(1)
     assert "inspection 3, 2012-11-21" in client.get("/operations").text.partition('id="held"')[2]
+
+
+def test_operations_and_metrics_say_which_step_stopped(client, system):
+    for name in ("create_work", "sync"):
+        with contextlib.suppress(ImagerError), step(system.config, name):
+            if name == "sync":
+                raise ImagerError("the imager <database> is away")
+    page, metrics = client.get("/operations").text, client.get("/metrics").text
+    assert "UTC, and was not done since: the imager &lt;database&gt; is away" in page
+    assert "Last runs: create_work 0 min ago, sync 0 min ago" in page
+    assert "xtalgrid_stopped_steps 1.0" in metrics
+    assert 'xtalgrid_last_run_seconds{step="create_work"}' in metrics
 
 
 def test_status_operations_and_metrics_count_the_same_held_scores(client, hold, system):

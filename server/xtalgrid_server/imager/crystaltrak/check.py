@@ -7,8 +7,10 @@ grant that is missing. What it writes is rolled back.
 from __future__ import annotations
 
 import itertools
+import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -17,7 +19,8 @@ import sqlalchemy as sa
 
 from xtalgrid_core.errors import FailureReason, ImageError, ImagerError
 
-from ...config import Config
+from ...config import EMBEDDED, Config, vendor
+from ...config.sections import Imager
 from ...domain.images import Moment, earlier
 from ...domain.light import LightsSeen
 from ...storage.originals import original_status
@@ -64,12 +67,35 @@ def check_imager(config: Config, database: ImagerDatabase) -> Iterator[Finding]:
     if "scores" in readable:
         yield _rows(database, "scores")
     yield from _clock(config, database)
-    yield from check_writing(config, database, database.last_id() if "inspections" in readable else 0)
+    yield from _folders_before(config)
+    highest = database.highest_ids(1) if "inspections" in readable else [0]
+    yield from check_writing(config, database, highest[0] if highest else None)
     if {"inspections", "images"} <= readable:
         yield from _plan(config, database)
         yield from _dates(config, database)
         yield _newest_image(config, database)
         yield from _lights(config, database)
+
+
+def _folders_before(config: Config) -> Iterator[Finding]:
+    """Find images of folders that this home had before under the same name as the database now, as of a first trial."""
+    file = config.home / EMBEDDED
+    if not config.imager.url or config.imager.url.endswith(str(file)) or config.imager.source != Imager().source:
+        return
+    inspections = vendor.TABLES["inspections"][0]
+    try:
+        with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as embedded:
+            number, highest = embedded.execute(f"SELECT COUNT(*), MAX(INSPECTID) FROM {inspections}").fetchone()  # noqa: S608
+    except sqlite3.Error:  # there is none, or it holds nothing
+        return
+    if number:
+        yield Finding(
+            False,
+            "imager.source",
+            f"{config.home} has {number} inspections that were imported from folders, and their INSPECTIDs, up to "
+            f"{highest}, mean other drops in this database",
+            'use another home, or give this imager a name of its own, such as source = "imager"',
+        )
 
 
 def _connection(database: ImagerDatabase) -> Iterator[Finding]:
@@ -250,7 +276,7 @@ def _plan(config: Config, database: ImagerDatabase) -> Iterator[Finding]:
         yield Finding(True, tried, "by indexes")
     else:
         names = " and ".join(table.fullname.upper() for table in whole)
-        if (database.last_id() or 0) < _LARGE:
+        if max(database.highest_ids(1), default=0) < _LARGE:
             yield Finding(True, tried, f"reads all of {names}, which is quick while it is small")
             return
         columns = [(tables.inspections, "inspectdate"), (tables.images, "inspectid")]
@@ -262,7 +288,7 @@ def _plan(config: Config, database: ImagerDatabase) -> Iterator[Finding]:
 def _newest_image(config: Config, database: ImagerDatabase) -> Finding:
     try:
         newest = next(database.newest_first(None, None), None)
-        if newest is None and not config.imager.url and database.last_id() is None:
+        if newest is None and not config.imager.url and not database.highest_ids(1):
             has_source = config.imager.folder or config.imager.ispyb.url
             command = "create_work" if has_source else "run FOLDER"
             return Finding(True, "newest image", "none was imported yet", f"`xtalgrid {command}` imports the first")

@@ -199,19 +199,12 @@ class ImagerDatabase(Connections):
             number += len(rows) - sum(1 for _ in RowReader(is_quiet=True).images(rows))
         return number
 
-    def last_id(self) -> int | None:
-        """Return the highest id of an inspection, or None without any."""
+    def highest_ids(self, number: int) -> list[int]:
+        """Return the highest ids of inspections, the highest first; none without any."""
         ids = self.tables.inspections.c.inspectid
         # A parameter would have the type of the column, which may be smaller.
         limit: sa.ColumnElement[int] = sa.literal_column(str(_HIGHEST))
-        highest = sa.select(sa.func.max(ids)).where(ids <= limit)  # SQLite can hold texts, which are larger
-        highest_id: int | None = self.read(lambda connection: connection.scalar(highest))
-        return highest_id
-
-    def highest_ids(self, number: int) -> list[int]:
-        """Return the highest ids of inspections, the highest first."""
-        ids = self.tables.inspections.c.inspectid
-        limit: sa.ColumnElement[int] = sa.literal_column(str(_HIGHEST))  # see `last_id`
+        # SQLite can hold texts, which are larger.
         statement = sa.select(*named(ids)).where(ids <= limit).order_by(ids.desc()).limit(number)
         return [int(row.inspectid) for row in self.read_all(statement)]
 

@@ -20,6 +20,7 @@ from ...domain.failures import FailureLog
 from ...domain.images import ImageRow, file_time
 from ...domain.letters import composed
 from ...domain.light import Light, LightRules, LightsSeen, light_in
+from ...domain.log import log
 from ...domain.wells import Well, format_of, with_columns
 from ...storage.originals import open_original, original_status, trust
 from ...storage.permissions import outside
@@ -226,6 +227,7 @@ class _Entering:
         self._wells: dict[str, defaultdict[str, set[Well]]] = {}
         self.stored: list[str] = []
         """Files that are available under the image root now."""
+        self._notes: list[str] = []
 
     def read(self, files: list[Path]) -> list[tuple[Path, NamedImage]]:
         """Read the files' names."""
@@ -266,7 +268,21 @@ class _Entering:
             else:
                 images.append(DatedImage(file, barcode, well, name, named.inspection, named.date, named.is_own_time))
                 self._scores[named.score] += 1
+        for folder, barcode in dict.fromkeys((image.file.parent, image.barcode) for image in images):
+            self._note_second_plate(folder, barcode)
         return images
+
+    def _note_second_plate(self, folder: Path, barcode: str) -> None:
+        """Say that a folder was another plate before, as where its names were corrected after `ANY` took them."""
+        before = self._plates.other_plate(folder, barcode)
+        if before is not None:
+            note = (
+                f"{folder} was imported as plate {before} before, by its folder's name, and its images are of plate "
+                f"{barcode} now: their wells may be there twice, since plate {before} stays as it is. Go by {barcode} "
+                f"if the names are right now; to be rid of {before}, {IMPORT_ANEW.partition(', because')[0]}"
+            )
+            self._notes.append(note)
+            log.warning("%s", note)
 
     def _named_barcode(self, barcode: str) -> str:
         """Return a barcode with composed letters, unless an earlier version entered its plate with divided ones."""
@@ -349,7 +365,7 @@ class _Entering:
             f"folders are named by people's scores ({scores}): `xtalgrid import-scores {self._root}` brings them in",
             "RockMaker's export does not name drops; each image is taken for its well's first",
         )
-        return [*self._formats.notes, *self._inspections.notes, *(exported if scores else ())]
+        return [*self._notes, *self._formats.notes, *self._inspections.notes, *(exported if scores else ())]
 
     def _reject(self, file: Path, reason: FailureReason, why: str) -> None:
         self._result.rejected[file] = why

@@ -15,6 +15,7 @@ from ...config import Config
 NOT_SCORED = "{}, which this naming convention does not score"
 SECOND_FORMAT = "another format of an image"
 UNREADABLE = "folder that cannot be read"
+EMPTY = "empty folder where images were (is its share mounted?)"
 SUBFOLDER = "subfolder (--recursive includes it)"
 LINK = "link to a folder (import that folder itself)"
 DEAD_LINK = "link that leads nowhere"

@@ -78,6 +78,15 @@ class PlateFolders:
             self._barcodes[path] = barcode
         return self._barcodes[path]
 
+    def other_plate(self, folder: Path, barcode: str) -> str | None:
+        """Return the plate, another than this one, as which a folder with images was entered before; or None."""
+        with self._database.reading() as connection:
+            if not sa.inspect(connection).has_table(self._table.name):
+                return None
+            own = sa.select(self._table.c.barcode).where(self._table.c.folder == readable(str(folder.absolute())))
+            before: str | None = connection.scalar(own)
+        return before if before not in (None, barcode) and self._database.entered(before) else None
+
     def _is_free(self, barcode: str, folder: Path) -> bool:
         """Tell whether no other folder is this plate; one imported before this table existed keeps its barcode."""
         if barcode in self._barcodes.values():

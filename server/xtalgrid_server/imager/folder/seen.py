@@ -89,6 +89,12 @@ class SeenFiles:
         undone = table.select().where(table.c.state.in_(_UNDONE), below)
         return [Seen(*row) for row in _read(self._database, undone)]
 
+    def has_any_below(self, folder: str) -> bool:
+        """Tell whether any file was ever seen in a folder or its subfolders."""
+        below = self._table.c.folder.startswith(f"{folder}{os.sep}", autoescape=True)
+        first = self._table.select().where(sa.or_(self._table.c.folder == folder, below)).limit(1)
+        return bool(_read(self._database, first))
+
     def forget(self, files: Sequence[Seen]) -> None:
         """Remove the records of files that are gone."""
         table = self._table
@@ -124,20 +130,24 @@ class OtherFiles:
             sa.Column("kinds", sa.Text, nullable=False),
         )
 
-    def keep(self, folder: str, kinds: Mapping[str, int], recursive: bool) -> None:
-        """Record a folder's numbers, in place of its own before and, if they include them, of its subfolders'."""
+    def keep(self, folder: str, kinds: Mapping[str, int], recursive: bool) -> bool:
+        """Record a folder's numbers, in place of its own before and, if they include them, of its subfolders'.
+
+        Returns whether they differ from those.
+        """
         found = {kind: number for kind, number in kinds.items() if number}
         wanted = {folder: msgspec.json.encode(found).decode()} if found else {}
         column = self._table.c.folder
         below = [column.startswith(f"{folder}{os.sep}", autoescape=True)] if recursive else []
         covered = sa.or_(column == folder, *below)
         if {row.folder: row.kinds for row in _read(self._database, self._table.select().where(covered))} == wanted:
-            return
+            return False
         with self._database.transaction() as connection:
             self._table.create(connection, checkfirst=True)
             connection.execute(self._table.delete().where(covered))
             for place, text in wanted.items():
                 connection.execute(self._table.insert().values(folder=place, kinds=text))
+        return True
 
     def total(self) -> collections.Counter[str]:
         """Return the numbers of all folders."""

@@ -28,7 +28,7 @@ from ..crystaltrak.database import ImagerDatabase
 from ..embedded import EmbeddedSource
 from .entering import STEP, Imported, convention_of, enter, refuse_vendors
 from .formats import PlateFormats
-from .listing import DEAD_LINK, NOT_SCORED, SECOND_FORMAT, UNREADABLE, Listing, own_folders, walk
+from .listing import DEAD_LINK, EMPTY, NOT_SCORED, SECOND_FORMAT, UNREADABLE, Listing, own_folders, walk
 from .seen import OtherFiles, Seen, SeenFiles, State
 
 _BATCH = 1000
@@ -108,13 +108,25 @@ class FolderSource(EmbeddedSource):
         trust(self._config, self._folder)
         self._compare_formats()
         imported, visited = Imported(), set[str]()
+        root = readable(str(self._folder))
+        if self._is_empty() and self._seen.has_any_below(root):  # as the place where a share is mounted, without it
+            imported.passed_over[EMPTY] += 1
+            if OtherFiles(self._database).keep(root, imported.passed_over, recursive=True):
+                log.warning("imager.folder: nothing is in %s, where images were; is its share mounted?", self._folder)
+            return imported
         for folders in _batches(walk(self._folder, own=own_folders(self._config, self._folder))):
             self._scan_folders(folders, imported, visited)
-        root = readable(str(self._folder))
         if UNREADABLE not in imported.passed_over:
             self._forget([seen for seen in self._seen.undone_below(root) if seen.folder not in visited])
         OtherFiles(self._database).keep(root, imported.passed_over, recursive=True)
         return imported
+
+    def _is_empty(self) -> bool:
+        try:
+            with os.scandir(self._folder) as found:
+                return next(found, None) is None
+        except OSError:
+            return False
 
     def _compare_formats(self) -> None:
         """Say, once, which plates have another format in ``import.plates`` now: their files are not read again."""

@@ -19,7 +19,7 @@ from ...ledger.database import now
 from ...ledger.scores import HostWork
 from ...ledger.store import Ledger
 from ...steps.account import Account, Unscored, account
-from ...steps.step import Pause, paused
+from ...steps.step import LastRun, Pause, last_runs, paused
 from ..cache.imager import ImagerQuestions
 
 _CACHE_SECONDS = 15.0
@@ -53,6 +53,8 @@ class PipelineStatus:
         The ids of the scores that wait for approval, newest first.
     paused
         Who paused the system and when; None while it runs.
+    last_runs
+        The newest run of each step of the chain.
     read_at
         When this was read, on the monotonic clock.
     """
@@ -68,6 +70,7 @@ class PipelineStatus:
     account: Account
     held: list[int]
     paused: Pause | None
+    last_runs: tuple[LastRun, ...]
     imager_error: str = ""
     read_at: float = field(default_factory=time.monotonic)
 
@@ -145,6 +148,7 @@ class PipelineMonitor(Collector):
             account=account(self._config, ledger, self._imager),
             held=ledger.decisions.held(),
             paused=paused(self._ledger),
+            last_runs=last_runs(self._config),
             imager_error=imager.problem,
         )
 
@@ -163,12 +167,18 @@ class PipelineMonitor(Collector):
             ("scores_last_hour", "Scores that arrived in the last hour", status.scores_hour),
             ("hosts_last_day", "Kinds of computers that sent results in the last 24 hours", len(status.hosts)),
             ("paused", "1 while the system is paused", float(status.paused is not None)),
+            (
+                "stopped_steps",
+                "Steps whose last run was not done",
+                sum(bool(x.error) for x in status.last_runs),
+            ),
             ("imager_up", "1 while the imager database responds", float(not status.imager_error)),
         ):
             if value is not None:
                 yield GaugeMetricFamily(f"xtalgrid_{name}", text, value=value)
         for name, text, label, numbers in (
             ("units", "Work units by state", "state", status.counts["units"]),
+            ("last_run_seconds", "Seconds since a step ended", "step", {x.name: int(x.age) for x in status.last_runs}),
             ("scores", "Scores by outcome", "outcome", status.counts["scores"]),
             ("results", "Results by verdict", "verdict", status.counts["results"]),
             ("decisions", "Newest decisions on scores", "action", status.counts["actions"]),

@@ -14,6 +14,7 @@ export const changes = new EventTarget();  // "change": a score was given, store
 const unshelved = new Map();  // scores that localStorage has no room for
 const given = new Map();  // by image: the newest score given on this page, with its state
 let sending = false, failures = 0, timer = 0, count = 0, most = MOST, problem = "";
+let unreadable = 0;  // what lies on the shelf and cannot be read
 let latest = 0;  // when the newest score was given: a clock that is set back changes no order
 
 // ---- the shelf
@@ -32,12 +33,21 @@ function take(entry) {
   unshelved.delete(placeOf(entry));
   try { localStorage.removeItem(placeOf(entry)); } catch { /* it never was there */ }
 }
+// What stands at a place of the shelf; undefined if that cannot be read, as after a write that the browser cut off.
+function read(place, text) {
+  try {
+    const entry = JSON.parse(text);
+    if (placeOf(entry) === place && typeof entry.key === "string") return entry;
+  } catch { /* neither JSON nor an entry */ }
+}
 function everybodys() {
   const entries = [...unshelved.values()];
+  unreadable = 0;
   try {
     for (const place of Object.keys(localStorage)) {
       const text = place.startsWith(SHELF) && localStorage.getItem(place);  // another tab may have taken it
-      if (text) entries.push(JSON.parse(text));
+      const entry = text ? read(place, text) : undefined;
+      if (entry) entries.push(entry); else if (text) unreadable++;  // it stays: somebody may make sense of it
     }
   } catch { /* not available */ }
   return entries.sort((a, b) => (a.place < b.place ? -1 : 1));
@@ -199,8 +209,9 @@ function show() {
   if (own) parts.push(`${scores(own)} waiting${problem && `: ${why}`}`);
   if (no) parts.push(`${scores(no)} refused: ${refused().map((entry) => entry.drop).join(", ")}`);
   if (others.length) parts.push(`scores of ${others.join(", ")} wait for them to sign in`);
+  if (unreadable) parts.push(`${unreadable} that this browser kept cannot be read: look whether your last scores are there`);
   line.textContent = parts.join(" · ");
-  line.classList.toggle("alert", Boolean(no || (own && problem)));
+  line.classList.toggle("alert", Boolean(no || unreadable || (own && problem)));
 }
 changes.addEventListener("change", () => {
   clearTimeout(shown);
@@ -211,7 +222,7 @@ window.addEventListener("online", send);
 window.addEventListener("storage", (event) => {  // another tab gave, stored or refused a score
   if (!event.key?.startsWith(SHELF)) return;
   const entry = [...given.values()].find((one) => one.state === "waiting" && placeOf(one) === event.key);
-  const refused = event.newValue && JSON.parse(event.newValue).refused;
+  const refused = event.newValue && read(event.key, event.newValue)?.refused;
   if (entry && (refused || !event.newValue)) {
     given.set(entry.image, { ...entry, refused, state: refused ? "refused" : "stored", settled: performance.now() });
   }
