@@ -218,11 +218,10 @@ class Score:
         ImageError
             If the image's file is missing or has changed.
         """
-        try:
-            values = self._maps[Group(group)]
-        except (ValueError, KeyError):
+        if group not in SCORED_GROUPS:
             names = ", ".join(map(str, SCORED_GROUPS))
-            raise ConfigError(f"no class map of {group!r}; choose from: {names}") from None
+            raise ConfigError(f"no class map of {group!r}; choose from: {names}")
+        values = self._maps[Group(group)]
         picture = Image.fromarray(values).resize((self._answer.width, self._answer.height), Image.Resampling.BILINEAR)
         return np.asarray(picture, np.float32)
 

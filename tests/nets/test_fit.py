@@ -319,6 +319,8 @@ def refused(tmp_path: Path, data: Path, *arguments: str) -> str:
 
 def test_what_does_not_fit_is_refused_in_one_line(bright_crystals: Path, tmp_path: Path) -> None:
     assert "unknown field `rat`" in refused(tmp_path, bright_crystals, "classifier", "--set", "rat=1")
+    for change in ("rate=inf", "epochs=inf", "seed=-1"):
+        assert change.split("=")[0] in refused(tmp_path, bright_crystals, "classifier", "--set", change)
     assert "choose from: classifier" in refused(tmp_path, bright_crystals, "clasifier")
     assert "set context = 0" in refused(
         tmp_path, bright_crystals, "published", "--set", "network=alexnet", "--set", "context=0.5"

@@ -435,7 +435,13 @@ def growth(
 @judge.command("evaluate-chops", cls=Command)
 @click.argument("folder", metavar="SET", type=FOLDER)
 @click.argument("states", nargs=-1, required=True, type=FILE)
-@click.option("--training", default=5000, show_default=True, help="Number of training chops to judge on too.")
+@click.option(
+    "--training",
+    default=5000,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Number of training chops to judge on too.",
+)
 @click.option("--most", type=click.IntRange(1), help="Maximum number of held-out chops (default: all).")
 @click.option("--device", default="cpu", show_default=True, help="Device for torch: cpu, cuda.")
 @click.option("--out", type=FOLDER, help="Folder for chops.md and chops.json.")

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from xtalgrid_core.files import replacing, write_atomically
 from xtalgrid_core.images import Pixels, WellPixels
 from xtalgrid_core.outcomes import CLASSES
-from xtalgrid_core.weights import default_models, find_model, read_manifest
+from xtalgrid_core.weights import default_models, find_model, second_opinion_at
 from xtalgrid_scoring import second_opinion
 from xtalgrid_scoring.networks import load_network
 
@@ -26,8 +26,10 @@ from .format import NO_LABEL, RECORD
 from .reading import ChopSet
 
 
-def teach(folder: Path, marco: Path, weights: Path) -> None:
+def teach(folder: Path, marco: Path, weights: Path) -> bool:
     """Add ``patch_hints.npy`` and ``patch_losses.npy`` to a finished set; where both are there, do nothing.
+
+    Returns whether they are by these two networks, and not by others that taught the set before.
 
     Parameters
     ----------
@@ -46,9 +48,10 @@ def teach(folder: Path, marco: Path, weights: Path) -> None:
         If a network is missing or can't be loaded.
     """
     chosen = ChopSet(folder)
+    teacher_id, classifier_id = second_opinion_at(marco)[0].sha256, default_models(weights)[1]
+    taught_by = {"teacher": teacher_id, "classifier": classifier_id}
     if chosen.is_taught:
-        return
-    teacher_id, classifier_id = read_manifest(marco).default["second_opinion"], default_models(weights)[1]
+        return bool(chosen.records[0].get("taught_by", taught_by) == taught_by)
     _, teacher = find_model(teacher_id, "second_opinion", [marco])
     _, classifier = find_model(classifier_id, "classifier", [weights])
     sees = load_network(teacher, "features", "MARCO's network")
@@ -63,8 +66,9 @@ def teach(folder: Path, marco: Path, weights: Path) -> None:
         with replacing(folder / name) as stream:
             np.save(stream, array)
         record["arrays"][name] = {"shape": list(array.shape), "sha256": sha256_of(folder / name)}
-    record["taught_by"] = {"teacher": teacher_id, "classifier": classifier_id}
+    record["taught_by"] = taught_by
     write_atomically(folder / RECORD, (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode())
+    return True
 
 
 def mirrored(patch: Pixels) -> Pixels:
