@@ -139,7 +139,7 @@ class Score:
 
     @property
     def possible_groups(self) -> tuple[Group, ...] | None:
-        """The groups that the well may be of: of rendered wells of each group, 95 % have their own among them.
+        """The groups that the well may be of: of rendered wells of each group, 98 % have their own among them.
 
         On other wells that part may be smaller (docs/models.md). None if it is not known for these weights.
         """

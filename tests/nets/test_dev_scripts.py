@@ -64,3 +64,15 @@ def test_a_leg_goes_on_only_with_the_wells_that_it_was_begun_with(
         with pytest.raises(SystemExit, match="holds 800 wells of other options"):
             train_leg.rendered(tmp_path, "rendered-01", 7, wells, 1, only)
     assert len(commands) == 1
+
+
+def test_networks_trained_on_other_sets_are_not_in_one_table(tmp_path: Path) -> None:
+    tables = script("network_tables")
+    run = tmp_path / tables.run_folder(tables.ROWS[0], 40)
+    run.mkdir()
+    (run / "record.json").write_text(json.dumps({"finished": True, "data": {"rendered": {}}}))
+    work = tables.Work.__new__(tables.Work)
+    work.folder = tmp_path
+    tables.train(work, tables.ROWS[0], ["rendered"], 40, None, None)
+    with pytest.raises(tables.Failed, match="was trained on rendered, not on rendered, marco_tiles"):
+        tables.train(work, tables.ROWS[0], ["rendered", "marco_tiles"], 40, None, None)

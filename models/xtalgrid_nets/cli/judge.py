@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,6 +77,19 @@ def _truths(
     if not truths:
         raise click.UsageError("there are no wells to judge; give --real, --wells or --plates")
     return each_once(truths)
+
+
+def _refuse_test_plates(truths: Iterable[Truth]) -> None:
+    """Refuse to fit to plates of `sets render-test` that networks are judged on."""
+    from xtalgrid_synth.evaluation_plates import TEST_PLATES
+
+    test = {plate.barcode for plate in TEST_PLATES}
+    for truth in truths:
+        if truth.plate in test:
+            raise click.ClickException(
+                f"{truth.plate} is a plate that networks are judged on, so nothing is fitted to it; "
+                "make others with `xtalgrid-train sets render-test FOLDER --validation`"
+            )
 
 
 @click.group(cls=CommandGroup)
@@ -217,7 +231,9 @@ def calibrate(
     from ..judge.tables import text
     from ..judge.truth import rendered_plates
 
-    fitted = fit(rendered_plates(plates), work / "windows", weights, variant, support, jobs, keep_pooling)
+    truths = rendered_plates(plates)
+    _refuse_test_plates(truths)
+    fitted = fit(truths, work / "windows", weights, variant, support, jobs, keep_pooling)
     c = fitted.calibration
     click.echo(
         f"{variant or 'default'} weights, {fitted.wells} wells, {fitted.crystals} crystals; rules group and published: "
@@ -269,6 +285,8 @@ def second_opinion(
     from ..judge.truth import rendered_plates
 
     listed = [second.Well(truth, True) for place in plates for truth in rendered_plates(place)]
+    if not no_fit:
+        _refuse_test_plates(well.truth for well in listed)
     listed += [well for table in wells for well in second.listed_wells(table, images)]
     if not no_fit:
         second.fit_folder(folder, listed, weights, work, jobs)
