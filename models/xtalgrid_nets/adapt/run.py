@@ -30,8 +30,7 @@ from xtalgrid_scoring.networks import Networks
 from xtalgrid_synth.evaluation_plates import VALIDATION_PLATES, render_evaluation_plates
 
 from ..judge.possible import fit_possible
-from ..judge.truth import Truth, rendered_plates
-from ..sets.arrays import sha256_of
+from ..judge.truth import Truth, keys_of, rendered_plates
 from . import candidate
 from .choose import INNER_FOLDS, NONE, STEPS, Chosen, choose, halves, in_parts, source
 from .decider import Array, Decider, Decides, Groups, Step, Wells, called
@@ -226,17 +225,11 @@ def _divided(plan: Plan) -> tuple[list[Truth], list[Truth]]:
             own = {truth.path.resolve() for truth in truths}
             given = [truth for truth in given if truth.path.resolve() not in own]
         frozen += given
-    never = {key for truth in frozen for key in _keys(truth.path)}
-    truths = [truth for truth in truths if never.isdisjoint(_keys(truth.path))]
+    never = {key for truth in frozen for key in keys_of(truth.path)}
+    truths = [truth for truth in truths if never.isdisjoint(keys_of(truth.path))]
     if not truths:
         raise ConfigError(f"{plan.wells}: all wells are frozen; none are left to adapt to")
     return truths, frozen
-
-
-def _keys(path: Path) -> set[object]:
-    """Return what an image is known by: where it lies, and its content if it can be read."""
-    place = path.resolve()
-    return {place, sha256_of(place)} if place.is_file() else {place}
 
 
 def _remembered(plan: Plan, eyes: Eyes, first: int, bar: Bar) -> tuple[list[Truth], Wells]:

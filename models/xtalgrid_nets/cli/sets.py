@@ -204,6 +204,12 @@ def render_test(folder: Path, validation: bool, plates: int | None, wells: int, 
     show_default=True,
     help="required: leave out crystals without a UV mate, as published; confirm: keep them; ignore: use no mates.",
 )
+@click.option(
+    "--frozen",
+    multiple=True,
+    type=click.Path(exists=True, path_type=Path),
+    help="Wells that no model is fitted to, as for `adapt`: their images are left out. Repeatable.",
+)
 @_cutting_options
 @_one_line_errors
 def dataset(source: Path, out: Path, jobs: int, **options: Any) -> None:
@@ -241,6 +247,8 @@ def dataset(source: Path, out: Path, jobs: int, **options: Any) -> None:
 
     # An edited table counts as another one, because wells that were already processed may have new scores.
     digest = sha256_of(source) if source.is_file() else ""
+    if not options["frozen"]:
+        options.pop("frozen")  # as in the records of sets before there was this option
     _build(out, "dataset", {"source": source, "source_sha256": digest, **options}, wells, options, jobs)
 
 
@@ -443,11 +451,12 @@ def _build(
 
     from xtalgrid_core.weights import default_models
 
+    from ..judge.truth import known_images
     from ..sets.build import Settings, build
     from ..sets.drawn import drawn_masks
     from ..sets.format import SetError
     from ..sets.published import Rules
-    from ..sets.sources import LabelledWell
+    from ..sets.sources import LabelledWell, without
 
     rules = Rules(options["contour"], options["rim"], options["uv"], options["edge_counts"], options["most"])
     settings = Settings(
@@ -469,11 +478,12 @@ def _build(
                 entry = dataclasses.replace(entry, mask=drawn[stem])
             yield entry
 
-    total = (
-        sum(1 for _ in with_masks()) if builder == "dataset" else None
-    )  # counting shards would mean reading them twice
+    frozen = known_images(options.get("frozen", ()))
+    # counting shards would mean reading them twice
+    total = sum(1 for _ in with_masks()) if builder == "dataset" else None
     with _bar(total) as advance:
-        summary = build(out, builder, arguments, with_masks(), settings, jobs=jobs, on_well=advance)
+        entries = without(frozen, with_masks()) if frozen else with_masks()
+        summary = build(out, builder, arguments, entries, settings, jobs=jobs, on_well=advance)
     _report(summary)
 
 

@@ -17,6 +17,7 @@ from xtalgrid_core.scale import pixel_size
 from xtalgrid_core.spreadsheets import open_text, shifted
 from xtalgrid_synth.evaluation_plates import SETTINGS
 
+from ..sets.arrays import sha256_of
 from ..sets.format import any_of
 
 Kind = Literal["real", "rendered"]
@@ -198,6 +199,18 @@ def lab_wells(table: Path) -> list[Truth]:
             )
         )
     return each_once(truths)
+
+
+def known_images(places: Iterable[Path]) -> frozenset[object]:
+    """Return what the images of tables or folders of wells are known by (`keys_of`), whatever is said of them."""
+    truths = [truth for place in places for truth in (real_wells(place) if place.is_dir() else lab_wells(place))]
+    return frozenset(key for truth in truths for key in keys_of(truth.path))
+
+
+def keys_of(path: Path) -> set[object]:
+    """Return what an image is known by: where it lies, and the SHA-256 of its content if it can be read."""
+    place = path.resolve()
+    return {place, sha256_of(place)} if place.is_file() else {place}
 
 
 def rendered_plates(folder: Path) -> list[Truth]:

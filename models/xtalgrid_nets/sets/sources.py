@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from xtalgrid_core.files import SYSTEM_FOLDERS, readable
 from xtalgrid_core.images import SUFFIXES
 from xtalgrid_core.spreadsheets import cell_text, open_text, shifted
 
+from .arrays import sha256_of
 from .format import SetError
 from .labels import Label, Labels
 from .tfrecord import parse_example, read_records
@@ -281,6 +282,17 @@ def from_class_folders(
             else:
                 found.add(inside.with_suffix(""))
                 yield LabelledWell(name, file, label, plate_of(file.name, plate_from), folder.name, pixel_size_um)
+
+
+def without(frozen: Container[object], entries: Iterable[Entry]) -> Iterator[Entry]:
+    """Pass over the wells whose image is among those that no model is fitted to: paths, or the SHA-256 of contents."""
+    for entry in entries:
+        if isinstance(entry, LabelledWell) and isinstance(entry.data, Path) and entry.data.is_file():
+            place = entry.data.resolve()
+            if place in frozen or sha256_of(place) in frozen:
+                yield PassedOver(entry.image, "frozen: no model is fitted to it", broken=False)
+                continue
+        yield entry
 
 
 def _is_aside(name: str) -> bool:

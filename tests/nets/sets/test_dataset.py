@@ -363,6 +363,20 @@ def test_class_folders_have_odd_names_thumbnails_and_second_formats(tmp_path: Pa
     ]
 
 
+def test_frozen_wells_do_not_train(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.png").write_bytes(f"no picture {name}".encode())
+    (tmp_path / "frozen").mkdir()
+    (tmp_path / "frozen" / "copy.png").write_bytes((tmp_path / "a.png").read_bytes())
+    (tmp_path / "frozen" / "wells.csv").write_text("plate,image,label\nP,copy.png,\n")
+    (tmp_path / "wells.csv").write_text("plate,image,label\nP,a.png,clear\nP,b.png,clear\n")
+    words = ["dataset", str(tmp_path / "wells.csv"), str(tmp_path / "set")]
+    done = CliRunner().invoke(commands.sets, [*words, "--frozen", str(tmp_path / "frozen" / "wells.csv")])
+    assert "left out        1  frozen: no model is fitted to it" in done.output
+    assert "failed  b.png" in done.output
+    assert "a.png" not in done.output
+
+
 def test_a_mask_is_of_one_image(tmp_path: Path) -> None:
     for plate in ("P1", "P2"):
         (tmp_path / plate).mkdir()
