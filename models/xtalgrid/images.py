@@ -147,6 +147,10 @@ def _tiff(image: Image.Image) -> bytes:
     stream = io.BytesIO()
     try:
         image.save(stream, "TIFF", compression="raw")  # by default, as in its file: perhaps JPEG once more
+    except AssertionError as error:  # Pillow asserts that the file is open
+        raise ConfigError(
+            f"a PIL image of mode {image.mode} was closed before it was read; give the file's path"
+        ) from error
     except (OSError, ValueError) as error:
         raise ConfigError(f"cannot read a PIL image of mode {image.mode}: {error}; convert it to RGB or L") from error
     return stream.getvalue()

@@ -397,3 +397,11 @@ def test_a_pil_image_of_16_bits_that_pillow_misreads_is_refused(scorer):
 def test_an_unknown_variant_is_refused_by_name(tiny_weights):
     with pytest.raises(xtalgrid.ConfigError, match="variant is 'int16'; choose from: fp32, int8"):
         xtalgrid.Scorer(tiny_weights, variant="int16")
+
+
+def test_a_pil_image_that_was_closed_too_early_costs_itself_alone(scorer, folder):
+    with Image.open(folder / "a.png") as closed:
+        pass
+    failure, score = scorer.score_many([closed, folder / "b.png"], workers=1, progress=False)
+    assert failure.detail == "a PIL image of mode RGB was closed before it was read; give the file's path"
+    assert score.outcome == "clear"

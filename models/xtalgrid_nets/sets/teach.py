@@ -23,7 +23,7 @@ from xtalgrid_scoring.networks import load_network
 from ..fit.losses import group_losses, window_logits
 from .arrays import sha256_of
 from .format import NO_LABEL, RECORD
-from .reading import ChopSet
+from .reading import TAUGHT, ChopSet
 
 
 def teach(folder: Path, marco: Path, weights: Path) -> bool:
@@ -50,8 +50,8 @@ def teach(folder: Path, marco: Path, weights: Path) -> bool:
     chosen = ChopSet(folder)
     teacher_id, classifier_id = second_opinion_at(marco)[0].sha256, default_models(weights)[1]
     taught_by = {"teacher": teacher_id, "classifier": classifier_id}
-    if chosen.is_taught:
-        return bool(chosen.records[0].get("taught_by", taught_by) == taught_by)
+    if chosen.is_taught and "taught_by" in chosen.records[0]:  # else killed before the end
+        return bool(chosen.records[0]["taught_by"] == taught_by)
     _, teacher = find_model(teacher_id, "second_opinion", [marco])
     _, classifier = find_model(classifier_id, "classifier", [weights])
     sees = load_network(teacher, "features", "MARCO's network")
@@ -62,7 +62,7 @@ def teach(folder: Path, marco: Path, weights: Path) -> bool:
         hints.append(sees(second_opinion.network_input(WellPixels(mirrored(patch))))[0].astype(np.float16))
         losses.append(patch_loss(maps(patch[None]), chosen.patch_labels[index]))
     record = chosen.records[0]
-    for name, array in (("patch_hints.npy", np.array(hints)), ("patch_losses.npy", np.array(losses, np.float32))):
+    for name, array in zip(TAUGHT, (np.array(hints), np.array(losses, np.float32)), strict=True):
         with replacing(folder / name) as stream:
             np.save(stream, array)
         record["arrays"][name] = {"shape": list(array.shape), "sha256": sha256_of(folder / name)}
