@@ -51,6 +51,12 @@ class ChopSet:
 
     def __init__(self, folders: Sequence[Path] | Path) -> None:
         self.folders = [folders] if isinstance(folders, Path) else list(folders)
+        places = [folder.resolve() for folder in self.folders]
+        if len(set(places)) < len(places):
+            doubled = next(
+                folder for folder, place in zip(self.folders, places, strict=True) if places.count(place) > 1
+            )
+            raise SetError(f"{doubled}: given twice; give each set once")
         self.records = [_read_record(folder) for folder in self.folders]
         for folder, record in zip(self.folders, self.records, strict=True):
             _check_arrays(folder, record)

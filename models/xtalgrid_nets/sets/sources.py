@@ -11,7 +11,7 @@ from pathlib import Path
 from xtalgrid_core.errors import FailureReason, ImageError
 from xtalgrid_core.files import SYSTEM_FOLDERS, readable
 from xtalgrid_core.images import SUFFIXES
-from xtalgrid_core.spreadsheets import cell_text, open_text, shifted
+from xtalgrid_core.spreadsheets import cell_text, dialect, open_text, shifted
 
 from .arrays import sha256_of
 from .format import SetError
@@ -85,7 +85,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     """
     try:
         with open_text(path) as stream:
-            reader = csv.DictReader(stream, dialect=_dialect(stream.read(4096)))
+            reader = csv.DictReader(stream, dialect=dialect(stream.read(4096)))
             stream.seek(0)
             for cells in reader:
                 if why := shifted(cells):
@@ -156,7 +156,7 @@ def from_table(
     root = images or table.parent
     try:
         with open_text(table) as stream:
-            reader = csv.DictReader(stream, dialect=_dialect(stream.read(4096)))
+            reader = csv.DictReader(stream, dialect=dialect(stream.read(4096)))
             stream.seek(0)
             label = _label_column(table, reader.fieldnames or [], columns)
             for cells in reader:
@@ -191,13 +191,6 @@ def from_table(
         raise SetError(f"{table}: not UTF-8 ({error}); save it as CSV UTF-8") from error
     except (OSError, csv.Error) as error:
         raise SetError(f"cannot read {table}: {error}") from error
-
-
-def _dialect(sample: str) -> type[csv.Dialect]:
-    """Recognise commas, or the semicolons and tabs that spreadsheets use instead."""
-    head = sample.splitlines()[0] if sample else ""
-    kind = max((",", ";", "\t"), key=head.count)
-    return type("_Dialect", (csv.excel,), {"delimiter": kind})
 
 
 def _label_column(table: Path, names: Sequence[str], columns: Columns) -> str:

@@ -132,3 +132,11 @@ def test_a_copy_that_was_cut_short_is_no_set(tmp_path: Path, left: int) -> None:
         (tmp_path / "set" / f"{name}.npy").unlink()
     with pytest.raises(SetError, match=r"chops\.npy: missing or cut short"):
         ChopSet(tmp_path / "set")
+
+
+def test_a_set_counts_once(tmp_path: Path) -> None:
+    with ChopSetWriter(tmp_path / "set", "test", {}) as writer:
+        add(writer, "a.jpg", SEEN, 10)
+    (tmp_path / "link").symlink_to(tmp_path / "set")
+    with pytest.raises(SetError, match="set: given twice"):
+        ChopSet([tmp_path / "set", tmp_path / "link"])
