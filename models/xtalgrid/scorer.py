@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from functools import partial
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 from tqdm import tqdm
@@ -95,6 +96,8 @@ class Scorer:
     ) -> None:
         if threads < 1:
             raise ConfigError(f"threads is {threads}; give at least 1")
+        if variant not in (None, *get_args(Variant)):
+            raise ConfigError(f"variant is {variant!r}; choose from: {', '.join(get_args(Variant))}")
         self._folders: tuple[Path, ...] = () if weights is None else (Path(weights).expanduser().absolute(),)
         self._threads = threads
         changes = {

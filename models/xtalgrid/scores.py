@@ -139,7 +139,7 @@ class Score:
 
     @property
     def possible_groups(self) -> tuple[Group, ...] | None:
-        """The groups that the well may be of: of rendered wells of each group, 95 % have their own among them.
+        """The groups that the well may be of: of rendered wells of each group, 98 % have their own among them.
 
         On other wells that part may be smaller (docs/models.md). None if it is not known for these weights.
         """
@@ -218,11 +218,10 @@ class Score:
         ImageError
             If the image's file is missing or has changed.
         """
-        try:
-            values = self._maps[Group(group)]
-        except (ValueError, KeyError):
+        if group not in SCORED_GROUPS:
             names = ", ".join(map(str, SCORED_GROUPS))
-            raise ConfigError(f"no class map of {group!r}; choose from: {names}") from None
+            raise ConfigError(f"no class map of {group!r}; choose from: {names}")
+        values = self._maps[Group(group)]
         picture = Image.fromarray(values).resize((self._answer.width, self._answer.height), Image.Resampling.BILINEAR)
         return np.asarray(picture, np.float32)
 

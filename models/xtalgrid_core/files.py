@@ -12,6 +12,14 @@ from typing import IO, TypeVar
 
 T = TypeVar("T")
 
+SYSTEM_FOLDERS = frozenset(
+    (
+        *("#recycle", "@recycle", "$recycle.bin", "recycler", "lost+found"),
+        *("@eadir", "__macosx", "#snapshot", "~snapshot", "@recently-snapshot", "system volume information"),
+    )
+)
+"""Folders of deleted files, thumbnails and snapshots that file servers and systems add to a share, in small letters."""
+
 STANDARD_OUTPUT = Path("-")
 """What a person names standard output by."""
 

@@ -10,6 +10,7 @@ import hashlib
 import tempfile
 import warnings
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import torch
@@ -21,10 +22,10 @@ from xtalgrid_core.errors import ModelError
 from xtalgrid_core.files import replacing, write_atomically
 from xtalgrid_core.images import SEGMENTER_SIDE
 from xtalgrid_core.outcomes import CLASSES, GROUP_CLASSES, Group
-from xtalgrid_core.weights import MANIFEST, ModelEntry, Role, Variant, WeightsManifest, read_manifest
+from xtalgrid_core.weights import MANIFEST, ModelEntry, Role, Variant, WeightsManifest, find_model, read_manifest
 
 from .networks import NETWORKS, class_map_of
-from .states import SEGMENTERS, from_onnx, load_trained
+from .states import SEGMENTERS, load_trained, rebuilt
 
 ROLES: tuple[Role, ...] = ("segmenter", "classifier")
 
@@ -67,9 +68,13 @@ def export_classifier(net: nn.Module, path: Path, dense: bool = True) -> None:
     Raises
     ------
     ModelError
-        If the map of a dense classifier does not have a cell every 16 pixels, 15 × 15 for a chop.
+        If it has not 13 outputs, or the map of a dense classifier not a cell every 16 pixels, 15 × 15 for a chop.
     """
     model = AsClassMap(net, dense).eval()
+    with torch.inference_mode():
+        outputs = model(torch.zeros(1, 3, CHOP, CHOP)).shape[1]
+    if outputs != len(CLASSES):
+        raise ModelError(f"this classifier has {outputs} outputs; scoring needs one of {len(CLASSES)} classes")
     if dense:
         with torch.inference_mode():
             for more in (0, 1, 2):
@@ -153,7 +158,7 @@ def install(
     states
         Files from `states.save_trained`. A role without one keeps its ONNX files in the folder.
     folder
-        Created if missing.
+        Created if missing. Nothing in it changes until all is made.
     calibration
         Calibration of the classifier; if None, the one in the folder's manifest (that of its variant, if there is one).
     crystal_shift
@@ -172,24 +177,50 @@ def install(
     Raises
     ------
     ModelError
-        If a state can't be read, or a role has neither a state nor a file, or the networks to mix differ.
+        If a state can't be read, or holds numbers that are not finite; if a role has neither a state nor a file, or
+        the file is not the one that the manifest names; if the networks to mix differ, or `int8_classifier` started
+        from another classifier.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        made = Path(scratch)
+        manifest, before = _make(made, states, folder, calibration, crystal_shift, int8, int8_classifier, keep)
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in sorted(made.iterdir()):
+            write_atomically(folder / file.name, file.read_bytes())
+    write_atomically(folder / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
+    for old in before:
+        if old.file not in {entry.file for entry in manifest.models}:
+            (folder / old.file).unlink(missing_ok=True)
+    return manifest
+
+
+def _make(
+    made: Path,
+    states: dict[Role, Path],
+    folder: Path,
+    calibration: Calibration | None,
+    crystal_shift: float,
+    int8: Path | None,
+    int8_classifier: Path | None,
+    keep: float,
+) -> tuple[WeightsManifest, tuple[ModelEntry, ...]]:
+    """Write the new files into the folder `made`; return the new manifest, and the entries of the present one."""
     manifest = read_manifest(folder) if (folder / MANIFEST).is_file() else None
     before = manifest.models if manifest else ()
     defaults_before = set(manifest.default.values()) if manifest else set()
-    entries = [_fp32(role, states.get(role), folder, before, crystal_shift, keep) for role in ROLES]
+    entries = [_fp32(role, states.get(role), made, folder, before, crystal_shift, keep) for role in ROLES]
     for role, entry in zip(ROLES, tuple(entries), strict=True):
         int8_entries = [e for e in before if e.variant == "int8" and e.role == role and e.origin == entry.sha256]
         if int8 is not None and (int8_classifier is None or role == "classifier"):
             from .quantize import quantize
 
-            name = f"{role}-int8.onnx"
+            file = made / f"{role}-int8.onnx"
             if int8_classifier is None:
-                quantize(folder / entry.file, folder / name, role, int8)
+                fp32 = made / entry.file
+                quantize(fp32 if fp32.is_file() else folder / entry.file, file, role, int8)
             else:
-                _quantize_trained(int8_classifier, folder / name, int8)
-            int8_entries = [_entry(folder, role, name, "int8", entry.architecture, before, entry.dense, entry.sha256)]
+                _quantize_trained(int8_classifier, entry.sha256, file, int8)
+            int8_entries = [_entry(file, role, "int8", entry.architecture, before, entry.dense, entry.sha256)]
         entries += int8_entries
     if calibration is not None:
         entries = [
@@ -201,74 +232,89 @@ def install(
         trained = entry.role == "classifier" and int8_classifier is not None
         if entry.variant == "int8" and (trained or entry.sha256 in defaults_before):
             default[entry.role] = entry.sha256
-    manifest = WeightsManifest(schema=1, default=default, models=tuple(entries))
-    write_atomically(folder / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
-    for old in before:
-        if old.file not in {entry.file for entry in entries}:
-            (folder / old.file).unlink(missing_ok=True)
-    return manifest
+    return WeightsManifest(schema=1, default=default, models=tuple(entries)), before
 
 
-def _quantize_trained(state: Path, int8: Path, data: Path) -> None:
+def _quantize_trained(state: Path, origin: str, int8: Path, data: Path) -> None:
     """Quantise a classifier that was trained with rounding, by the steps that it learned."""
     from .quantize import quantize
 
-    net, record = load_trained(state)
+    net, record = _read(state)
     if not record.get("activation_steps"):
         raise ModelError(f"{state}: was not trained in int8; train it with the recipe int8, or leave it out")
+    if str(record.get("start")).endswith(".onnx") and record.get("start_sha256", origin) not in (None, origin):
+        raise ModelError(
+            f"{state}: learned to answer as {record['start']} did ({record['start_sha256'][:12]}…), not as the "
+            f"classifier here ({origin[:12]}…); train it with --start on this one"
+        )
     with tempfile.TemporaryDirectory() as scratch:
         fp32 = Path(scratch) / "classifier.onnx"
         export_classifier(net, fp32)
         quantize(fp32, int8, "classifier", data, record["activation_steps"])
 
 
+def _read(state: Path) -> tuple[nn.Module, dict[str, Any]]:
+    """Read a trained state to be exported."""
+    net, record = load_trained(state)
+    if not all(bool(torch.isfinite(values).all()) for values in net.state_dict().values()):
+        raise ModelError(f"{state}: some of its numbers are not finite; its training diverged: give another one")
+    return net, record
+
+
 def _fp32(
-    role: Role, state: Path | None, folder: Path, before: tuple[ModelEntry, ...], crystal_shift: float, keep: float
+    role: Role,
+    state: Path | None,
+    made: Path,
+    folder: Path,
+    before: tuple[ModelEntry, ...],
+    crystal_shift: float,
+    keep: float,
 ) -> ModelEntry:
-    """Return the entry of a role's fp32 weights: exported from the state, or unchanged in the folder."""
+    """Return the entry of a role's fp32 weights: exported from the state into `made`, or unchanged in the folder."""
     current = next((entry for entry in before if entry.role == role and entry.variant == "fp32"), None)
     if state is None:
         if current is None:
             raise ModelError(f"{folder}: there is no {role} here yet; give its trained state with --{role}")
+        find_model(current.sha256, role, [folder])  # an error if the file is another one
         return current
-    net, record = load_trained(state)
+    net, record = _read(state)
     name = record["network"]
     if (name in SEGMENTERS) != (role == "segmenter"):
         raise ModelError(f"{state}: {name} is not a {role}; give another trained state")
-    file = f"{role}.onnx"
+    file = made / f"{role}.onnx"
     if role == "segmenter":
-        export_segmenter(net, folder / file)
-        return _entry(folder, role, file, "fp32", name, before)
+        export_segmenter(net, file)
+        return _entry(file, role, "fp32", name, before)
     if crystal_shift:
         shift_crystals(net, crystal_shift)
     if keep:
         if current is None:
             raise ModelError(f"{folder}: there is no classifier here to keep a share of; export without --keep")
-        mix_in(net, from_onnx(folder / current.file, name), keep)
+        _, present = find_model(current.sha256, role, [folder])
+        mix_in(net, rebuilt(present, name, str(folder / current.file)), keep)
     dense = NETWORKS[name].dense
-    export_classifier(net, folder / file, dense)
-    return _entry(folder, role, file, "fp32", name, before, dense)
+    export_classifier(net, file, dense)
+    return _entry(file, role, "fp32", name, before, dense)
 
 
 def _entry(
-    folder: Path,
+    file: Path,
     role: Role,
-    file: str,
     variant: Variant,
     architecture: str,
     before: tuple[ModelEntry, ...],
     dense: bool = False,
     origin: str = "",
 ) -> ModelEntry:
-    """Return the manifest's entry of a file in the folder.
+    """Return the manifest's entry of a file.
 
     Calibration and pooling are those of the role's previous weights of this variant, or else of any variant.
     """
     older = sorted((old for old in before if old.role == role), key=lambda old: old.variant != variant)
     return ModelEntry(
-        sha256=hashlib.sha256((folder / file).read_bytes()).hexdigest(),
+        sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
         role=role,
-        file=file,
+        file=file.name,
         architecture=architecture,
         variant=variant,
         card=f"{role}.md",

@@ -7,12 +7,14 @@ validation and test plates and on real wells that trained neither. It prints bot
 are worse. The pooling stays unless --calibrate fits it to the validation plates anew. Nothing in the package changes:
 copy FOLDER/weights there if you ship them.
 
-Plates are rendered once. After an interruption the same command goes on.
+Plates are rendered once. After an interruption the same command goes on; FOLDER/made_of.json says what the weights
+there were made of, and others need a folder of their own.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import shutil
@@ -48,11 +50,7 @@ def main() -> None:
     run("sets", "render-test", validation, "--validation", "--wells", given.wells, "--jobs", given.jobs)
     run("sets", "render-test", test, "--wells", given.wells, "--jobs", given.jobs)
 
-    weights = work / "weights"
-    if not weights.is_dir():
-        shutil.copytree(PACKAGED, weights)
-        words = ["--out", str(weights), "--crystal-shift", CRYSTAL_SHIFT, "--keep", given.keep]
-        run("export", "--classifier", given.classifier, *words)
+    weights = export(work, Path(given.classifier), given.keep, given.calibrate)
     if given.calibrate:
         run("judge", "calibrate", validation, "--work", str(work), "--weights", str(weights), "--jobs", given.jobs)
     reports = []
@@ -63,6 +61,28 @@ def main() -> None:
         run("judge", "evaluate", str(out), "--weights", str(folder), *wells, "--jobs", given.jobs)
         reports.append(json.loads((out / "report.json").read_text(encoding="utf-8")))
     print(beside(*reports))
+
+
+def export(work: Path, classifier: Path, keep: str, calibrate: bool) -> Path:
+    """Export the state beside the packaged segmenter, whole or not at all, unless that is done; return the folder."""
+    weights, part, record = work / "weights", work / "weights.part", work / "made_of.json"
+    made_of = {
+        "classifier": hashlib.sha256(classifier.read_bytes()).hexdigest(),
+        "packaged": hashlib.sha256((PACKAGED / "manifest.json").read_bytes()).hexdigest(),
+        "keep": float(keep),
+        "calibrated": calibrate,
+    }
+    if weights.is_dir():
+        if not record.is_file() or json.loads(record.read_text(encoding="utf-8")) != made_of:
+            sys.exit(f"{weights}: made of another state, share or package; give another --work, or remove this folder")
+        return weights
+    shutil.rmtree(part, ignore_errors=True)
+    shutil.copytree(PACKAGED, part)
+    words = ["--out", str(part), "--crystal-shift", CRYSTAL_SHIFT, "--keep", keep]
+    run("export", "--classifier", str(classifier), *words)
+    record.write_text(json.dumps(made_of, indent=1) + "\n", encoding="utf-8")
+    part.rename(weights)
+    return weights
 
 
 def run(*arguments: str) -> None:

@@ -222,7 +222,10 @@ def run_folder(row: Row, minutes: float) -> str:
 def train(work: Work, row: Row, sets: list[str], minutes: float, imagenet: Path | None, mxnet: Path | None) -> None:
     """Train a network, or go on with it."""
     run = run_folder(row, minutes)
-    if (work.read(f"{run}/record.json") or {}).get("finished"):
+    record = work.read(f"{run}/record.json") or {}
+    if list(record.get("data", sets)) != sets:
+        raise Failed(f"{run}: was trained on {', '.join(record['data'])}, not on {', '.join(sets)}; remove this folder")
+    if record.get("finished"):
         return
     if row.network.endswith("mxnet"):
         train_mxnet(work, run, sets, minutes, mxnet)

@@ -129,7 +129,11 @@ def start(work: Path) -> str:
 
 def rendered(work: Path, name: str, seed: int, wells: int, jobs: int, only: Sequence[str] = ()) -> str:
     """Render wells of the leg; an interrupted rendering goes on."""
-    if not (work / name / "dataset.json").is_file():
+    if (work / name / "dataset.json").is_file():
+        made = json.loads((work / name / "dataset.json").read_text(encoding="utf-8"))["arguments"]
+        if (made["wells"], made["seed"], sorted(made.get("only", []))) != (wells, seed, sorted(only[1::2])):
+            sys.exit(f"{work / name}: holds {made['wells']} wells of other options; give those, or remove this folder")
+    else:
         words = ["--wells", str(wells), "--views", "0", "--seed", str(seed), "--jobs", str(jobs), *only]
         run(work, "sets", "render", name, *words)
     return name
@@ -165,7 +169,9 @@ def keep_record(run_folder: Path, number: int) -> Path:
     for file in ("recipe.toml", "curves.csv"):
         shutil.copyfile(run_folder / file, folder / file)
     record |= {"leg": number}
-    (folder / "record.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    part = folder / "record.json.part"  # a record that is there is whole: the next leg's number follows from it
+    part.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    part.replace(folder / "record.json")
     return folder
 
 

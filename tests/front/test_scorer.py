@@ -8,8 +8,10 @@ import json
 import pickle
 import re
 import signal
+import struct
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ from PIL import Image
 
 import xtalgrid
 from tests.conftest import BLUE, CHOP_BY_CHOP, RED, encoded, scoring_processes, well
+from xtalgrid.images import Source
 
 COLUMNS = [
     "image",
@@ -345,3 +348,60 @@ def test_a_second_opinion_is_there_and_goes_with_the_rule_pooled(tiny_weights, t
         xtalgrid.Scorer(tiny_weights, second_opinion=tiny_second_opinion, rule="group")
     with pytest.raises(xtalgrid.ModelError, match="no second opinion at"):
         xtalgrid.Scorer(second_opinion=tiny_weights)
+
+
+def test_a_name_that_begins_with_a_tilde_is_a_name(scorer, tmp_path, monkeypatch):
+    """It ended a whole plate, because no home of such a user is known."""
+    monkeypatch.chdir(tmp_path)
+    Path("~A1.png").write_bytes(encoded(well(RED)))
+    assert scorer.score("~A1.png").outcome == "crystals harvestable"
+    (failure,) = scorer.score_many(["~nobody/A1.png"], workers=1, progress=False)
+    assert failure.reason == "missing file"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    Path("A2.png").write_bytes(encoded(well(RED)))
+    assert scorer.score("~/A2.png").outcome == "crystals harvestable"
+
+
+def test_pixels_of_either_byte_order_are_scored(scorer):
+    grey = well(RED)[:, :, 0].astype("<u2") * 16
+    assert scorer.score(grey.astype(">u2")).to_dict() | {"seconds": 0} == scorer.score(grey).to_dict() | {"seconds": 0}
+
+
+def test_a_pil_image_is_not_compressed_once_more():
+    rough = np.random.default_rng(0).integers(0, 256, (80, 80, 3), np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(rough).save(file, "TIFF", compression="jpeg", quality=30)
+    decoded = Image.open(io.BytesIO(file.getvalue()))
+    assert np.array_equal(Image.open(io.BytesIO(Source.of(decoded).read())), decoded)
+
+
+def test_a_pil_image_of_16_bits_that_pillow_misreads_is_refused(scorer):
+    """Pillow keeps the high byte of 16 bits of colour: a camera of 12 bits would be 16 times too dark."""
+    png = b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in (
+            (b"IHDR", struct.pack(">IIBBBBB", 80, 80, 16, 2, 0, 0, 0)),
+            (b"IDAT", zlib.compress(b"".join(b"\0" + bytes(80 * 6) for _ in range(80)))),
+            (b"IEND", b""),
+        )
+    )
+    with pytest.raises(xtalgrid.ConfigError, match="give the file's path or its bytes instead"):
+        scorer.score(Image.open(io.BytesIO(b"\x89PNG\r\n\x1a\n" + png)))
+    white_is_zero = io.BytesIO()
+    Image.fromarray(np.zeros((80, 80), np.uint16)).save(white_is_zero, "TIFF")
+    data = white_is_zero.getvalue().replace(struct.pack("<HHII", 262, 3, 1, 1), struct.pack("<HHII", 262, 3, 1, 0))
+    with pytest.raises(xtalgrid.ConfigError, match="give the file's path or its bytes instead"):
+        scorer.score(Image.open(io.BytesIO(data)))
+
+
+def test_an_unknown_variant_is_refused_by_name(tiny_weights):
+    with pytest.raises(xtalgrid.ConfigError, match="variant is 'int16'; choose from: fp32, int8"):
+        xtalgrid.Scorer(tiny_weights, variant="int16")
+
+
+def test_a_pil_image_that_was_closed_too_early_costs_itself_alone(scorer, folder):
+    with Image.open(folder / "a.png") as closed:
+        pass
+    failure, score = scorer.score_many([closed, folder / "b.png"], workers=1, progress=False)
+    assert failure.detail == "a PIL image of mode RGB was closed before it was read; give the file's path"
+    assert score.outcome == "clear"

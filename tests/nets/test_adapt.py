@@ -32,7 +32,7 @@ from xtalgrid_nets.adapt.decider import Decider, Step, Wells, called, repooled  
 from xtalgrid_nets.adapt.fit import LabWell, Remembered, Settings, fit, well_loss  # noqa: E402
 from xtalgrid_nets.adapt.lab import fold_names, read_wells  # noqa: E402
 from xtalgrid_nets.adapt.layer import StartingNetwork, TailDecider, TailStep, described  # noqa: E402
-from xtalgrid_nets.adapt.run import Plan, adapt, judge_nested  # noqa: E402
+from xtalgrid_nets.adapt.run import Plan, _compared, _divided, adapt, judge_nested  # noqa: E402
 from xtalgrid_nets.adapt.start import Start, divide, starting_point  # noqa: E402
 from xtalgrid_nets.adapt.tail import Tail  # noqa: E402
 from xtalgrid_nets.adapt.windows import FeatureExtractor, Windows  # noqa: E402
@@ -353,3 +353,37 @@ def test_bad_input_is_one_line(plate: Path, tmp_path: Path) -> None:
         starting_point(tmp_path / "none.pt", PACKAGED)
     with pytest.raises(ConfigError, match="only SqueezeNet"):
         divide(Start(torch.nn.Linear(3, 3), "linear", b""))
+
+
+def wells_of(folder: Path, *names: str) -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / "wells.csv").write_text("plate,image,label\n" + "".join(f"P,{name},clear\n" for name in names))
+    return folder / "wells.csv"
+
+
+def test_a_frozen_well_is_known_by_a_copy_of_its_image(tmp_path: Path) -> None:
+    mine = wells_of(tmp_path / "lab", "a.jpg", "b.jpg", "gone.jpg")
+    for name in ("a", "b"):
+        (tmp_path / "lab" / f"{name}.jpg").write_text(name)
+    kept = wells_of(tmp_path / "frozen", "copy.jpg")
+    (tmp_path / "frozen" / "copy.jpg").write_text("a")
+    truths, frozen = _divided(Plan(wells=mine, out=tmp_path / "out", frozen=(kept,)))
+    assert [truth.path.name for truth in truths] == ["b.jpg", "gone.jpg"]
+    assert [truth.path.name for truth in frozen] == ["copy.jpg"]
+
+
+def test_the_weights_in_use_are_never_written_over(tmp_path: Path) -> None:
+    plan = Plan(wells=wells_of(tmp_path / "lab", "a.jpg"), out=PACKAGED)
+    with pytest.raises(ConfigError, match="holds the weights in use"):
+        adapt(plan, lambda *_: nullcontext(lambda: None))
+
+
+def test_no_plate_that_is_fitted_to_judges(tmp_path: Path) -> None:
+    for barcode in ("VA000004", "VA000005"):
+        (tmp_path / barcode).mkdir()
+        (tmp_path / barcode / "truth.csv").write_text("image,inspection,drop,outcome\na.jpg,1,A1a,clear\n")
+    plan = Plan(wells=tmp_path, out=tmp_path / "out", rendered=tmp_path)
+    assert [truth.plate for truth in _compared(plan)] == ["VA000004"]
+    shutil.rmtree(tmp_path / "VA000004")
+    with pytest.raises(ConfigError, match="has only plates that are fitted to"):
+        _compared(plan)

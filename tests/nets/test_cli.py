@@ -81,3 +81,27 @@ def test_networks_as_json() -> None:
     listed = json.loads(CliRunner().invoke(main, ["networks", "--json"]).stdout)
     lines = CliRunner().invoke(main, ["networks"]).stdout.splitlines()[1:]
     assert [line.split()[:2] for line in lines] == [[one["name"], f"{one['parameters']:,}"] for one in listed]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["sets", "render", "FOLDER", "--wells", "1"], "already holds a finished training set"),
+        (["sets", "render", "FOLDER", "--seed", "-1"], "-1 is not in the range"),
+        (["sets", "render", "FOLDER", "--jobs", "0"], "0 is not in the range"),
+        (["--threads", "0", "networks"], "0 is not in the range"),
+        (["export", "--out", "FOLDER", "--crystal-shift", "nan"], "not a finite number"),
+        (["export", "--out", "FOLDER", "--keep", "nan"], "not a finite number"),
+        (["sets", "uniform", "FOLDER/dataset.json", "FOLDER/out", "--patches", "0"], "0 is not in the range"),
+        (["explain", "--out", "FOLDER", "FOLDER/P1/A1.jpg", "FOLDER/P2/A1.jpg"], "would have pictures of one name"),
+    ],
+)
+def test_what_cannot_be_done_is_said_without_a_traceback(tmp_path, words, said) -> None:
+    (tmp_path / "dataset.json").write_text("{}")
+    for plate in ("P1", "P2"):
+        (tmp_path / plate).mkdir()
+        (tmp_path / plate / "A1.jpg").touch()
+    done = CliRunner().invoke(main, [word.replace("FOLDER", str(tmp_path)) for word in words])
+    assert done.exit_code in (1, 2)
+    assert isinstance(done.exception, SystemExit)
+    assert said in " ".join(done.output.split())

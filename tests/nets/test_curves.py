@@ -6,13 +6,16 @@ import csv
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
+from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.pooling import FEATURES, Pooling
 from xtalgrid_nets.adapt.choose import LAST_BLOCK, LAST_LAYER
 from xtalgrid_nets.adapt.curves import curve, table
 from xtalgrid_nets.adapt.decider import Decider, Wells
 from xtalgrid_nets.adapt.simulated import LABS, Look, apply_look, render_lab
+from xtalgrid_synth.evaluation_plates import RENDERER
 
 
 def test_a_look_is_that_of_its_numbers() -> None:
@@ -29,6 +32,7 @@ def test_a_look_is_that_of_its_numbers() -> None:
 def test_a_lab_s_wells_are_the_same_however_many_and_labelled_by_its_habits(tmp_path: Path) -> None:
     lab = LABS[1]
     first = render_lab(lab, tmp_path, 1)
+    assert (first.parent / "renderer.txt").read_text() == RENDERER
     (image,) = first.parent.glob("*/*.jpg")
     before = image.read_bytes()
     with render_lab(lab, tmp_path, 2).open(newline="") as stream:
@@ -83,3 +87,11 @@ def test_a_deeper_step_is_tried_where_wells_are_enough_and_shares_the_parts_of_t
     points = list(curve("a lab", start, wells, wells[:0], ((LAST_LAYER, layer), (LAST_BLOCK, block)), sizes=(500,)))
     assert [(point.scored, point.wells) for point in points] == [(96, 120)]
     assert len(set(fitted_to)) == 5 + 10, "without each fifth, and without each two"
+
+
+def test_a_lab_s_wells_are_of_one_renderer(tmp_path: Path) -> None:
+    place = tmp_path / LABS[1].name.replace(" ", "-")
+    place.mkdir()
+    (place / "renderer.txt").write_text("2020-01-01")
+    with pytest.raises(ConfigError, match="has images of another version of the renderer"):
+        render_lab(LABS[1], tmp_path, 1)

@@ -7,6 +7,8 @@ import itertools
 import json
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -16,7 +18,7 @@ from click.testing import CliRunner
 
 torch = pytest.importorskip("torch", reason="training needs the extra [train]")
 
-from xtalgrid_core.errors import ConfigError  # noqa: E402
+from xtalgrid_core.errors import Busy, ConfigError  # noqa: E402
 from xtalgrid_core.outcomes import CLASSES, GROUP_CLASSES, PRIORITY, Group, Outcome  # noqa: E402
 from xtalgrid_nets.cli import main  # noqa: E402
 from xtalgrid_nets.fit import losses, train  # noqa: E402
@@ -317,6 +319,8 @@ def refused(tmp_path: Path, data: Path, *arguments: str) -> str:
 
 def test_what_does_not_fit_is_refused_in_one_line(bright_crystals: Path, tmp_path: Path) -> None:
     assert "unknown field `rat`" in refused(tmp_path, bright_crystals, "classifier", "--set", "rat=1")
+    for change in ("rate=inf", "epochs=inf", "seed=-1"):
+        assert change.split("=")[0] in refused(tmp_path, bright_crystals, "classifier", "--set", change)
     assert "choose from: classifier" in refused(tmp_path, bright_crystals, "clasifier")
     assert "set context = 0" in refused(
         tmp_path, bright_crystals, "published", "--set", "network=alexnet", "--set", "context=0.5"
@@ -350,3 +354,63 @@ def test_a_run_starts_from_the_shipped_weights(bright_crystals: Path) -> None:
     sets = ChopSet([bright_crystals])
     x = torch.from_numpy(sets.take([0]).transpose(0, 3, 1, 2)).float() - 120
     assert net.eval()(x).std() > 0.5  # a fresh head's logits are near zero
+
+
+def test_a_run_that_diverged_late_is_not_saved(
+    bright_crystals: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last step of three makes weights of no number; rows of the curves would come every 50 steps."""
+    recipe = msgspec.structs.replace(SMALL, steps=3, context=0.0, batch=1)
+    update = train._Trainer.update
+
+    def diverging(self: train._Trainer, *arguments: object) -> None:
+        update(self, *arguments)  # type: ignore[arg-type]
+        if self.step == 3:
+            next(self.net.parameters()).data.fill_(float("nan"))
+
+    monkeypatch.setattr(train._Trainer, "update", diverging)
+    with pytest.raises(train.TrainingDiverged, match="a weight is not finite at step 3"):
+        train.fit(recipe, [bright_crystals], tmp_path / "run", loaders=0)
+    assert not (tmp_path / "run" / "state.pt").exists()
+
+
+def test_what_agrees_with_given_weights_goes_on_with_the_same(bright_crystals: Path, tmp_path: Path) -> None:
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        save_trained(tmp_path / f"{seed}.pt", SqueezeNet(), "squeezenet1.1", {})
+    recipe = msgspec.structs.replace(SMALL, steps=1, context=0.0, batch=1, loss="start")
+    train.fit(recipe, [bright_crystals], tmp_path / "run", start=tmp_path / "1.pt", loaders=0)
+    with pytest.raises(ConfigError, match=r"was begun to agree with other weights, .*1\.pt"):
+        train.fit(recipe, [bright_crystals], tmp_path / "run", start=tmp_path / "2.pt", resume=True, loaders=0)
+
+
+def test_a_damaged_checkpoint_is_said_in_a_line(bright_crystals: Path, tmp_path: Path) -> None:
+    recipe = msgspec.structs.replace(SMALL, steps=1, context=0.0, batch=1)
+    run = tmp_path / "run"
+    train.fit(recipe, [bright_crystals], run, loaders=0)
+    whole = (run / "checkpoint.pt").read_bytes()
+    (run / "checkpoint.pt").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ConfigError, match=r"checkpoint\.pt: not a whole checkpoint"):
+        train.fit(recipe, [bright_crystals], run, resume=True, loaders=0)
+    (run / "record.json").write_text("{")
+    with pytest.raises(ConfigError, match=r"record\.json: not the record of a run"):
+        train.fit(recipe, [bright_crystals], run, resume=True, loaders=0)
+
+
+def test_two_processes_never_write_one_run(bright_crystals: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    code = "import sys; from pathlib import Path; from xtalgrid_nets.claim import Claim\n"
+    code += "claim = Claim(Path(sys.argv[1])); print('ready', flush=True); sys.stdin.read()"
+    other = subprocess.Popen(
+        [sys.executable, "-c", code, str(run)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert other.stdout is not None
+    assert other.stdout.readline() == "ready\n"
+    recipe = msgspec.structs.replace(SMALL, steps=1, context=0.0, batch=1)
+    with pytest.raises(Busy, match="another process is at work in this folder"):
+        train.fit(recipe, [bright_crystals], run, loaders=0)
+    with pytest.raises(Busy):
+        ChopSetWriter(run, "test", {})
+    other.communicate()
+    assert train.fit(recipe, [bright_crystals], run, loaders=0)

@@ -16,7 +16,7 @@ from tests.nets.test_fit import SMALL, X, bright_crystals, curves, stop_at_step 
 from tests.tiny_networks import write_tiny_weights  # noqa: E402
 
 from xtalgrid_core.errors import ConfigError, ModelError  # noqa: E402
-from xtalgrid_core.weights import MANIFEST, ModelEntry, WeightsManifest, default_models  # noqa: E402
+from xtalgrid_core.weights import MANIFEST, PACKAGED, ModelEntry, WeightsManifest, default_models  # noqa: E402
 from xtalgrid_nets.export import export_segmenter, install  # noqa: E402
 from xtalgrid_nets.fit import train  # noqa: E402
 from xtalgrid_nets.fit.balance import emphasised  # noqa: E402
@@ -99,6 +99,17 @@ def test_patches_are_taught_what_the_teacher_sees_and_where_the_weights_fail(tau
     record = json.loads((taught / "dataset.json").read_text())
     assert record["arrays"]["patch_hints.npy"]["sha256"] == sha256_of(taught / "patch_hints.npy")
     sets.verify()
+
+
+def test_a_set_stays_taught_by_whom_it_was_until_that_is_taken_out(taught: Path, colours: Path, tmp_path: Path) -> None:
+    again = shutil.copytree(taught, tmp_path / "set")
+    tiny = write_tiny_weights(tmp_path)
+    assert teach(again, colours, tiny)
+    assert not teach(again, colours, PACKAGED), "and the command says so"
+    (again / "patch_hints.npy").unlink()
+    assert not ChopSet(again).is_taught
+    assert teach(again, colours, tiny)
+    assert ChopSet(again).is_taught
 
 
 def test_a_mirrored_picture_continues_at_its_edges() -> None:

@@ -13,7 +13,7 @@ ort = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnx")
 
 from xtalgrid_core.decision import Calibration  # noqa: E402
-from xtalgrid_core.errors import ModelError  # noqa: E402
+from xtalgrid_core.errors import BrokenModel, ModelError, XtalgridError  # noqa: E402
 from xtalgrid_core.images import network_input  # noqa: E402
 from xtalgrid_core.outcomes import CLASSES, GROUP_CLASSES, Group  # noqa: E402
 from xtalgrid_core.weights import PACKAGED, default_models, find_model  # noqa: E402
@@ -166,3 +166,33 @@ def test_the_packaged_weights_are_small_and_have_cards() -> None:
         assert name[:12] in (PACKAGED / entry.card).read_text(encoding="utf-8")
         total += len(data)
     assert total <= 12_000_000
+
+
+def test_an_export_that_fails_leaves_the_folder_as_it_was(tmp_path: Path) -> None:
+    """Mixing a share of the present classifier in twice would be the worst of it."""
+    folder = tmp_path / "weights"
+    states = {"segmenter": trained(tmp_path / "s.pt", SEGMENTER), "classifier": trained(tmp_path / "1.pt", SQUEEZENET)}
+    install(states, folder)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    other = {"classifier": trained(tmp_path / "2.pt", SQUEEZENET)}
+    with pytest.raises(XtalgridError, match="no training set here"):
+        install(other, folder, keep=0.75, int8=tmp_path)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    (folder / "classifier.onnx").write_bytes(before["classifier.onnx"][:-1])
+    with pytest.raises(BrokenModel, match=r"classifier\.onnx: missing, or its content does not match"):
+        install(other, folder, keep=0.75)
+    with pytest.raises(BrokenModel, match=r"classifier\.onnx: missing, or its content does not match"):
+        install({}, folder)
+
+
+def test_what_cannot_score_is_not_exported(tmp_path: Path) -> None:
+    states = {"segmenter": trained(tmp_path / "s.pt", SEGMENTER)}
+    save_trained(tmp_path / "five.pt", network("alexnet", 5), "alexnet", {}, classes="abcde")
+    with pytest.raises(ModelError, match="this classifier has 5 outputs"):
+        install({**states, "classifier": tmp_path / "five.pt"}, tmp_path / "weights")
+    net = network(SQUEEZENET)
+    next(net.parameters()).data[0] = float("nan")
+    save_trained(tmp_path / "nan.pt", net, SQUEEZENET, {})
+    with pytest.raises(ModelError, match=r"nan\.pt: some of its numbers are not finite"):
+        install({**states, "classifier": tmp_path / "nan.pt"}, tmp_path / "weights")
+    assert not (tmp_path / "weights").exists()

@@ -29,7 +29,7 @@ from xtalgrid_core.weights import (
 )
 
 from ..judge.scoring import Settings as Scoring
-from ..judge.scoring import score
+from ..judge.scoring import score_wells
 from ..judge.truth import Truth, by_source
 from .choose import UNDECIDED, source
 from .decider import Decider
@@ -102,7 +102,7 @@ def outcomes(
     """Score wells with the real worker and a folder's weights."""
     rule: Rule = "group" if pooling_of(weights) is None else "pooled"
     settings = Scoring(weights=weights, rule=rule, second_opinion=second_opinion)
-    answers = score([truth.path for truth in truths], settings, keep, jobs)
+    answers = score_wells(truths, settings, keep, jobs)
     return [a.outcome if isinstance(a := answers[t.path], wire.Scored) else Outcome.FAILED for t in truths]
 
 

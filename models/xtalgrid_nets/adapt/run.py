@@ -30,7 +30,7 @@ from xtalgrid_scoring.networks import Networks
 from xtalgrid_synth.evaluation_plates import VALIDATION_PLATES, render_evaluation_plates
 
 from ..judge.possible import fit_possible
-from ..judge.truth import Truth, rendered_plates
+from ..judge.truth import Truth, keys_of, rendered_plates
 from . import candidate
 from .choose import INNER_FOLDS, NONE, STEPS, Chosen, choose, halves, in_parts, source
 from .decider import Array, Decider, Decides, Groups, Step, Wells, called
@@ -108,6 +108,8 @@ def adapt(plan: Plan, bar: Bar) -> Adapted:
     XtalgridError
         If wells, weights or folds can't be used; the message says what to do.
     """
+    if plan.out.resolve() in (plan.current.resolve(), PACKAGED.resolve()):
+        raise ConfigError(f"{plan.out}: holds the weights in use; write the candidate into another folder")
     truths, frozen = _divided(plan)
     names = dict(zip([t.path for t in truths], fold_names(truths, plan.folds, plan.column_from), strict=True))
     start, eyes, second = in_use(plan.current, plan.second_opinion, plan.out / "work" / "seen", plan.jobs)
@@ -136,7 +138,7 @@ def adapt(plan: Plan, bar: Bar) -> Adapted:
         candidate.write_candidate(plan.out, plan.current, chosen.decider, possible, second)
     else:
         network(chosen.decider, possible, second)
-    frozen += rendered_plates(plan.rendered or _render(plan, "rendered", FROZEN_PLATES, plan.rendered_wells))
+    frozen += _compared(plan)
     keep = plan.out / "work" / "scores"
     sources += candidate.frozen_sources(frozen, plan.current, plan.out, keep, plan.jobs, plan.second_opinion)
     adapted = Adapted(
@@ -213,7 +215,7 @@ def in_use(current: Path, second_opinion: Path | None, keep: Path, jobs: int) ->
 def _divided(plan: Plan) -> tuple[list[Truth], list[Truth]]:
     """Return the lab's wells, and the real ones that are never fitted to.
 
-    A well that is in both is frozen, except if both are read from the same place.
+    A well that is in both, perhaps by a copy of its image, is frozen, except if both are read from the same place.
     """
     truths = read_wells(plan.wells, plan.only)
     frozen = []
@@ -223,8 +225,8 @@ def _divided(plan: Plan) -> tuple[list[Truth], list[Truth]]:
             own = {truth.path.resolve() for truth in truths}
             given = [truth for truth in given if truth.path.resolve() not in own]
         frozen += given
-    never = {truth.path.resolve() for truth in frozen}
-    truths = [truth for truth in truths if truth.path.resolve() not in never]
+    never = {key for truth in frozen for key in keys_of(truth.path)}
+    truths = [truth for truth in truths if never.isdisjoint(keys_of(truth.path))]
     if not truths:
         raise ConfigError(f"{plan.wells}: all wells are frozen; none are left to adapt to")
     return truths, frozen
@@ -234,6 +236,17 @@ def _remembered(plan: Plan, eyes: Eyes, first: int, bar: Bar) -> tuple[list[Trut
     truths = rendered_plates(_render(plan, "remembered", REMEMBERED_PLATES, plan.remember_wells))
     with bar("wells to remember", len(truths)) as advance:
         return see_all(eyes, truths, {truth.path: truth.plate for truth in truths}, advance, first)[:2]
+
+
+def _compared(plan: Plan) -> list[Truth]:
+    """Return the rendered wells of the comparison, without those of the plates that are fitted to."""
+    if plan.rendered is None:
+        return rendered_plates(_render(plan, "rendered", FROZEN_PLATES, plan.rendered_wells))
+    fitted = {VALIDATION_PLATES[index].barcode for index in REMEMBERED_PLATES}
+    truths = [truth for truth in rendered_plates(plan.rendered) if truth.plate not in fitted]
+    if not truths:
+        raise ConfigError(f"{plan.rendered}: has only plates that are fitted to; give others with --rendered")
+    return truths
 
 
 def _steps(plan: Plan, truths: Sequence[Truth], own: int, bar: Bar) -> tuple[Sequence[tuple[str, Step]], Writer]:

@@ -18,10 +18,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFilter
 
+from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.files import write_atomically
 from xtalgrid_core.outcomes import Group, Outcome
 from xtalgrid_core.spreadsheets import csv_line
-from xtalgrid_synth.evaluation_plates import MINSTREL_HALF, OPTIMISATION, ROCK, Camera
+from xtalgrid_synth.evaluation_plates import MINSTREL_HALF, OPTIMISATION, RENDERER, ROCK, Camera
 from xtalgrid_synth.field import Field
 from xtalgrid_synth.grounds import PlateType
 from xtalgrid_synth.plate import SCREEN, image_name
@@ -128,8 +129,19 @@ def render_lab(lab: SimulatedLab, folder: Path, wells: int) -> Path:
     """Render a lab's first `wells`, and write the table of them, ``folder/NAME/wells.csv``.
 
     A well is the same however many are rendered, and images that exist are kept.
+
+    Raises
+    ------
+    ConfigError
+        If they are of another version of the renderer.
     """
     place = folder / lab.name.replace(" ", "-").replace(",", "")
+    version = place / "renderer.txt"
+    if version.is_file() and version.read_text(encoding="utf-8") != RENDERER:
+        raise ConfigError(f"{place}: has images of another version of the renderer; give another folder, or remove it")
+    if not place.is_dir():
+        place.mkdir(parents=True)
+        write_atomically(version, RENDERER.encode())
     lines = [csv_line(("source", "plate", "image", "shows", "label"))]
     for number in range(wells):
         rng = np.random.default_rng([lab.seed, number])

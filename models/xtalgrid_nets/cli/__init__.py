@@ -42,7 +42,7 @@ class Commands(CommandGroup):
 
 @click.group(cls=Commands)
 @click.version_option(package_name="xtalgrid")
-@click.option("--threads", default=2, show_default=True, help="Processor cores to use.")
+@click.option("--threads", default=2, show_default=True, type=click.IntRange(1), help="Processor cores to use.")
 @click.pass_context
 def main(ctx: click.Context, threads: int) -> None:
     """Train xtalgrid's networks on rendered wells, and judge them on real ones."""

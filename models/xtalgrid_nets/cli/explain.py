@@ -66,6 +66,13 @@ def explain(
     if settings.step and not settings.exact and settings.step % STRIDE:
         raise click.BadParameter(dense_step_error(settings.step), param_hint="--step")
     options = settings.options
+    stems: dict[str, Path] = {}
+    for path in images:
+        if stems.setdefault(path.stem, path) != path:
+            raise click.ClickException(
+                f"{stems[path.stem]} and {path} would have pictures of one name; "
+                "give them in two runs, with an --out each"
+            )
     networks, net = load(settings, state)
     out.mkdir(parents=True, exist_ok=True)
     failed = 0

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from .options import finite
+
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
@@ -14,12 +16,19 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 @click.option("--segmenter", type=_FILE, help="Trained state of a segmenter (.pt).")
 @click.option("--classifier", type=_FILE, help="Trained state of a classifier (.pt).")
 @click.option("--out", type=_FOLDER, help="Folder of weights (default: the package's own).")
-@click.option("--crystal-shift", default=0.0, show_default=True, help="Subtracted from the crystal classes' log-odds.")
+@click.option(
+    "--crystal-shift",
+    default=0.0,
+    show_default=True,
+    callback=finite,
+    help="Subtracted from the crystal classes' log-odds.",
+)
 @click.option(
     "--keep",
     type=click.FloatRange(0, 1),
     default=0.0,
     show_default=True,
+    callback=finite,
     help="Share of the present classifier in the new one: their parameters are averaged.",
 )
 @click.option("--int8", "int8", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="SET",

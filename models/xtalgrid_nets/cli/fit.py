@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from .options import finite
+
 _SET = click.Path(path_type=Path, file_okay=False, exists=True)
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 _RUN = click.Path(path_type=Path, file_okay=False, exists=True)
@@ -25,6 +27,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 @click.option(
     "--minutes",
     type=click.FloatRange(min=0, min_open=True),
+    callback=finite,
     help="Maximum time, including earlier parts of a resumed run; the schedule is adjusted to it unless it is steady.",
 )
 @click.option("--cpu-time", is_flag=True, help="Count --minutes in CPU time of this process; needs --loaders 0.")

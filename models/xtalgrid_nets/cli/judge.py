@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,19 +59,37 @@ def _truths(
     real: tuple[Path, ...], wells: tuple[Path, ...], plates: tuple[Path, ...], trained: Path | None
 ) -> list[Truth]:
     """Read the wells to judge, without the real ones that train."""
-    import hashlib
-
-    from ..judge.truth import lab_wells, real_wells, rendered_plates, training_images
+    from ..judge.truth import each_once, lab_wells, real_wells, rendered_plates, training_images
+    from ..sets.arrays import sha256_of
 
     truths = [truth for folder in real for truth in real_wells(folder)]
     truths += [truth for table in wells for truth in lab_wells(table)]
     if trained:
-        left_out = training_images(trained)
-        truths = [truth for truth in truths if hashlib.sha256(truth.path.read_bytes()).hexdigest() not in left_out]
+        left_out, before = training_images(trained), len(truths)
+        truths = [truth for truth in truths if not truth.path.is_file() or sha256_of(truth.path) not in left_out]
+        say(f"{before - len(truths)} of {before} real wells train, by {trained}, and are left out", err=True)
+    folders = {folder.resolve() for folder in plates}
+    if doubled := [name for name, often in Counter(folder.name for folder in folders).items() if often > 1]:
+        raise click.ClickException(
+            f"--plates: two folders are called {doubled[0]}, by which figures name them; rename one"
+        )
     truths += [truth for folder in plates for truth in rendered_plates(folder)]
     if not truths:
         raise click.UsageError("there are no wells to judge; give --real, --wells or --plates")
-    return truths
+    return each_once(truths)
+
+
+def _refuse_test_plates(truths: Iterable[Truth]) -> None:
+    """Refuse to fit to plates of `sets render-test` that networks are judged on."""
+    from xtalgrid_synth.evaluation_plates import TEST_PLATES
+
+    test = {plate.barcode for plate in TEST_PLATES}
+    for truth in truths:
+        if truth.plate in test:
+            raise click.ClickException(
+                f"{truth.plate} is a plate that networks are judged on, so nothing is fitted to it; "
+                "make others with `xtalgrid-train sets render-test FOLDER --validation`"
+            )
 
 
 @click.group(cls=CommandGroup)
@@ -117,7 +137,7 @@ def evaluate(
     from ..judge.judged import called_outcome
     from ..judge.judged import judge as judge_source
     from ..judge.marco import Marco, compare
-    from ..judge.scoring import score, version
+    from ..judge.scoring import score_wells, version
     from ..judge.truth import by_source
 
     truths = _truths(real, wells, plates, trained)
@@ -129,9 +149,8 @@ def evaluate(
     compared = []
     for source, wells_of_source in by_source(truths).items():
         say(f"{source}: {len(wells_of_source)} wells", err=True)
-        paths = [truth.path for truth in wells_of_source]
-        runs = {s.name: score(paths, s, out / "scores", options["jobs"]) for s in settings}
-        opinions = {path: network.read(path).group for path in paths} if network else None
+        runs = {s.name: score_wells(wells_of_source, s, out / "scores", options["jobs"]) for s in settings}
+        opinions = {truth.path: network.call(truth.path) for truth in wells_of_source} if network else None
         judged.append(judge_source(wells_of_source, runs, opinions))
         if opinions is not None:
             ours = next(iter(runs.values()))
@@ -212,7 +231,9 @@ def calibrate(
     from ..judge.tables import text
     from ..judge.truth import rendered_plates
 
-    fitted = fit(rendered_plates(plates), work / "windows", weights, variant, support, jobs, keep_pooling)
+    truths = rendered_plates(plates)
+    _refuse_test_plates(truths)
+    fitted = fit(truths, work / "windows", weights, variant, support, jobs, keep_pooling)
     c = fitted.calibration
     click.echo(
         f"{variant or 'default'} weights, {fitted.wells} wells, {fitted.crystals} crystals; rules group and published: "
@@ -264,6 +285,8 @@ def second_opinion(
     from ..judge.truth import rendered_plates
 
     listed = [second.Well(truth, True) for place in plates for truth in rendered_plates(place)]
+    if not no_fit:
+        _refuse_test_plates(well.truth for well in listed)
     listed += [well for table in wells for well in second.listed_wells(table, images)]
     if not no_fit:
         second.fit_folder(folder, listed, weights, work, jobs)
@@ -364,7 +387,7 @@ def undecided(
     A second table has each source, and how often the groups that a well may be of hold its own. Only wells with a sure
     judgement count. With a second opinion there are tables for ours alone and for both.
     """
-    from ..judge.scoring import Settings, score
+    from ..judge.scoring import Settings, score_wells
     from ..judge.truth import by_source
     from ..judge.undecided import calls, in_total, risk_table, source_table
 
@@ -373,7 +396,7 @@ def undecided(
     answers = []
     for source, truths in sources.items():
         say(f"{source}: {len(truths)} wells", err=True)
-        scored = score([truth.path for truth in truths], settings, work / "scores", jobs)
+        scored = score_wells(truths, settings, work / "scores", jobs)
         answers += [(truth, scored[truth.path]) for truth in truths]
     alone = Settings(variant=variant, weights=weights).options.possible
     runs = {"ours alone": calls(answers, alone, second_opinion is not None)}
@@ -430,7 +453,13 @@ def growth(
 @judge.command("evaluate-chops", cls=Command)
 @click.argument("folder", metavar="SET", type=FOLDER)
 @click.argument("states", nargs=-1, required=True, type=FILE)
-@click.option("--training", default=5000, show_default=True, help="Number of training chops to judge on too.")
+@click.option(
+    "--training",
+    default=5000,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Number of training chops to judge on too.",
+)
 @click.option("--most", type=click.IntRange(1), help="Maximum number of held-out chops (default: all).")
 @click.option("--device", default="cpu", show_default=True, help="Device for torch: cpu, cuda.")
 @click.option("--out", type=FOLDER, help="Folder for chops.md and chops.json.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from xtalgrid_core.lines import first_lines
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_core.terminal import print_table
 
+from .options import finite
 from .recordio import recordio
 
 if TYPE_CHECKING:
@@ -36,6 +38,11 @@ def _one_line_errors(command: Callable[..., Any]) -> Callable[..., Any]:
             raise click.ClickException(str(error)) from error
         except ModuleNotFoundError as error:
             raise click.ClickException(not_installed(error.name, "train")) from error
+        except BrokenProcessPool as error:
+            raise click.ClickException(
+                "a process was killed, perhaps because memory ran out; "
+                "run the same command again with fewer --jobs to resume"
+            ) from error
         except OSError as error:
             raise click.ClickException(f"{error}; fix this, then run the same command again to resume") from error
 
@@ -64,18 +71,28 @@ def _cutting_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 "--contour",
                 default=1.0,
                 show_default=True,
+                type=click.FloatRange(0),
+                callback=finite,
                 help="Minimum length of contours in a chop, in units of a chop's side.",
             ),
             click.option(
                 "--rim",
                 default=0.5,
                 show_default=True,
+                type=click.FloatRange(0),
+                callback=finite,
                 help="The same for a chop at the edge of a clear drop to be rim.",
             ),
             click.option(
                 "--edge-counts", is_flag=True, help="Contours of the drop's edge count for every class, as published."
             ),
-            click.option("--most", default=0, show_default=True, help="Maximum number of chops per well; 0: all."),
+            click.option(
+                "--most",
+                default=0,
+                show_default=True,
+                type=click.IntRange(0),
+                help="Maximum number of chops per well; 0: all.",
+            ),
             click.option("--whole", is_flag=True, help="Make one picture of each whole well instead of chops."),
             click.option(
                 "--weights", type=_FOLDER, help="Folder of weights with the segmenter (default: the package's)."
@@ -99,9 +116,19 @@ sets.add_command(recordio)
 
 @sets.command()
 @click.argument("folder", type=_FOLDER)
-@click.option("--wells", default=3000, show_default=True, help="Number of full-size wells, for chops and views.")
-@click.option("--views", default=6000, show_default=True, help="Number of small wells, for views only.")
-@click.option("--seed", default=1_000_000, show_default=True, help="The same seed renders the same wells.")
+@click.option(
+    "--wells",
+    default=3000,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Number of full-size wells, for chops and views.",
+)
+@click.option(
+    "--views", default=6000, show_default=True, type=click.IntRange(0), help="Number of small wells, for views only."
+)
+@click.option(
+    "--seed", default=1_000_000, show_default=True, type=click.IntRange(0), help="The same seed renders the same wells."
+)
 @click.option(
     "--only",
     multiple=True,
@@ -109,7 +136,8 @@ sets.add_command(recordio)
     type=click.Choice([outcome.value for outcome in Outcome if outcome is not Outcome.RIM]),
     help="Render wells of this outcome only, such as 'phase separation'. Repeatable.",
 )
-@click.option("--jobs", default=2, show_default=True, help="Number of processes.")
+@click.option("--jobs", default=2, show_default=True, type=click.IntRange(1, 512), help="Number of processes.")
+@_one_line_errors
 def render(folder: Path, wells: int, views: int, seed: int, only: tuple[str, ...], jobs: int) -> None:
     """Render a training set into FOLDER."""
     from ..data import render_dataset
@@ -128,21 +156,18 @@ def render(folder: Path, wells: int, views: int, seed: int, only: tuple[str, ...
 @click.option("--plates", type=click.IntRange(1), help="Number of plates, from the first (default: all).")
 @click.option("--wells", type=click.IntRange(1, 288), default=150, show_default=True, help="Drops per plate.")
 @click.option("--jobs", type=click.IntRange(1), default=2, show_default=True, help="Number of processes.")
+@_one_line_errors
 def render_test(folder: Path, validation: bool, plates: int | None, wells: int, jobs: int) -> None:
     """Render the test plates into FOLDER: for each barcode a folder with its truth.csv.
 
     Existing images are kept, so a run that was killed can be repeated to continue.
     """
-    from xtalgrid_core.errors import ConfigError
     from xtalgrid_synth.evaluation_plates import TEST_PLATES, VALIDATION_PLATES, render_evaluation_plates
 
     settings = VALIDATION_PLATES if validation else TEST_PLATES
     if plates is not None and plates > len(settings):
         raise click.BadParameter(f"there are only {len(settings)} plates", param_hint="--plates")
-    try:
-        files = render_evaluation_plates(folder, range(plates or len(settings)), wells, jobs, settings)
-    except (ConfigError, OSError) as error:
-        raise click.ClickException(str(error)) from error
+    files = render_evaluation_plates(folder, range(plates or len(settings)), wells, jobs, settings)
     say(f"{len(files)} images of {plates or len(settings)} plates in {folder}")
 
 
@@ -165,7 +190,8 @@ def render_test(folder: Path, validation: bool, plates: int | None, wells: int, 
 @click.option("--groups", is_flag=True, help="Take precipitate, other and clear as groups, not classes.")
 @click.option(
     "--pixel-size",
-    type=float,
+    type=click.FloatRange(0.05, 50),
+    callback=finite,
     help="Micrometres per pixel (default: that of known imagers, by image size, else a guess).",
 )
 @click.option(
@@ -177,6 +203,12 @@ def render_test(folder: Path, validation: bool, plates: int | None, wells: int, 
     default="confirm",
     show_default=True,
     help="required: leave out crystals without a UV mate, as published; confirm: keep them; ignore: use no mates.",
+)
+@click.option(
+    "--frozen",
+    multiple=True,
+    type=click.Path(exists=True, path_type=Path),
+    help="Wells that no model is fitted to, as for `adapt`: their images are left out. Repeatable.",
 )
 @_cutting_options
 @_one_line_errors
@@ -215,6 +247,8 @@ def dataset(source: Path, out: Path, jobs: int, **options: Any) -> None:
 
     # An edited table counts as another one, because wells that were already processed may have new scores.
     digest = sha256_of(source) if source.is_file() else ""
+    if not options["frozen"]:
+        options.pop("frozen")  # as in the records of sets before there was this option
     _build(out, "dataset", {"source": source, "source_sha256": digest, **options}, wells, options, jobs)
 
 
@@ -276,7 +310,12 @@ def masks(images: Path, masks: Path, out: Path, plate_from: str, inverted: bool)
 @click.argument("table", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.argument("out", type=_FOLDER)
 @click.option("--images", type=_FOLDER, help="Base folder of the table's paths (default: the table's folder).")
-@click.option("--pixel-size", type=float, help="Micrometres per pixel where the table has none (default: a guess).")
+@click.option(
+    "--pixel-size",
+    type=click.FloatRange(0.05, 50),
+    callback=finite,
+    help="Micrometres per pixel where the table has none (default: a guess).",
+)
 @_map_option
 @_one_line_errors
 def boxes(table: Path, out: Path, images: Path | None, pixel_size: float | None, also: tuple[str, ...]) -> None:
@@ -294,7 +333,13 @@ def boxes(table: Path, out: Path, images: Path | None, pixel_size: float | None,
 @click.argument("listing", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.argument("out", type=_FOLDER)
 @click.option("--images", type=_FOLDER, help="Base folder of the list's paths (default: the list's folder).")
-@click.option("--patches", default=6, show_default=True, help="Number of patches for each line of the list.")
+@click.option(
+    "--patches",
+    default=6,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Number of patches for each line of the list.",
+)
 @click.option("--weights", type=_FOLDER, help="Folder of weights with the segmenter (default: the package's).")
 @_one_line_errors
 def uniform(listing: Path, out: Path, images: Path | None, patches: int, weights: Path | None) -> None:
@@ -309,14 +354,21 @@ def uniform(listing: Path, out: Path, images: Path | None, patches: int, weights
     from ..sets.uniform import build as build_uniform
 
     segmenter = Segmenter(weights or PACKAGED)
-    _report_failures(build_uniform(listing, images or listing.parent, out, segmenter.mask, patches=patches))
+    root = images or listing.parent
+    _report_failures(build_uniform(listing, root, out, segmenter.mask, patches=patches, segmenter=segmenter.sha256))
 
 
 @sets.command()
 @click.argument("listing", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.argument("out", type=_FOLDER)
 @click.option("--images", type=_FOLDER, help="Base folder of the list's paths (default: the list's folder).")
-@click.option("--parts", default=3, show_default=True, help="Number of random parts of each picture, beside the whole.")
+@click.option(
+    "--parts",
+    default=3,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Number of random parts of each picture, beside the whole.",
+)
 @click.option("--weights", type=_FOLDER, help="Folder of weights with the segmenter (default: the package's).")
 @_one_line_errors
 def views(listing: Path, out: Path, images: Path | None, parts: int, weights: Path | None) -> None:
@@ -347,16 +399,30 @@ def teach(folder: Path, marco: Path, weights: Path | None) -> None:
 
     from ..sets.teach import teach as write
 
-    write(folder, marco, weights or PACKAGED)
+    if not write(folder, marco, weights or PACKAGED):
+        say(
+            f"{folder}: was taught by other networks, and stays so; to teach it anew, remove its patch_hints.npy",
+            err=True,
+        )
 
 
 @sets.command("chop-rules")
-@click.option("--wells", default=66, show_default=True, help="Number of wells to render, with all outcomes in turn.")
-@click.option("--seed", default=7_000_000, show_default=True, help="The same seed renders the same wells.")
+@click.option(
+    "--wells",
+    default=66,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Number of wells to render, with all outcomes in turn.",
+)
+@click.option(
+    "--seed", default=7_000_000, show_default=True, type=click.IntRange(0), help="The same seed renders the same wells."
+)
 @click.option(
     "--contour",
     default=1.0,
     show_default=True,
+    type=click.FloatRange(0),
+    callback=finite,
     help="Minimum length of contours in a chop, in units of a chop's side.",
 )
 @_one_line_errors
@@ -385,26 +451,39 @@ def _build(
 
     from xtalgrid_core.weights import default_models
 
+    from ..judge.truth import known_images
     from ..sets.build import Settings, build
+    from ..sets.drawn import drawn_masks
+    from ..sets.format import SetError
     from ..sets.published import Rules
-    from ..sets.sources import LabelledWell
+    from ..sets.sources import LabelledWell, without
 
     rules = Rules(options["contour"], options["rim"], options["uv"], options["edge_counts"], options["most"])
     settings = Settings(
         rules, whole=options["whole"], **({"weights": options["weights"]} if options["weights"] else {})
     )
     arguments = {**arguments, "segmenter": default_models(settings.weights)[0]}
-    drawn = {path.stem: path for path in sorted(options["masks"].iterdir())} if options["masks"] else {}
+    drawn = drawn_masks(options["masks"]) if options["masks"] else {}
+    owners: dict[str, str] = {}
 
     def with_masks() -> Any:
         for entry in wells():
-            if isinstance(entry, LabelledWell) and Path(entry.image).stem in drawn:
-                entry = dataclasses.replace(entry, mask=drawn[Path(entry.image).stem])
+            stem = Path(entry.image).stem
+            if isinstance(entry, LabelledWell) and stem in drawn:
+                if owners.setdefault(stem, entry.image) != entry.image:
+                    raise SetError(
+                        f"{drawn[stem]}: is it the mask of {owners[stem]} or of {entry.image}? "
+                        "Make a set of each folder, or give the images different names"
+                    )
+                entry = dataclasses.replace(entry, mask=drawn[stem])
             yield entry
 
-    total = sum(1 for _ in wells()) if builder == "dataset" else None  # counting shards would mean reading them twice
+    frozen = known_images(options.get("frozen", ()))
+    # counting shards would mean reading them twice
+    total = sum(1 for _ in with_masks()) if builder == "dataset" else None
     with _bar(total) as advance:
-        summary = build(out, builder, arguments, with_masks(), settings, jobs=jobs, on_well=advance)
+        entries = without(frozen, with_masks()) if frozen else with_masks()
+        summary = build(out, builder, arguments, entries, settings, jobs=jobs, on_well=advance)
     _report(summary)
 
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
-from math import ceil, cos, floor, pi
+from math import ceil, cos, floor, isfinite, pi
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -126,12 +126,15 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     zoom: Share = 0.0
     colours: Literal["lab", "marco", "none"] = "lab"
     coarser: Annotated[float, Meta(ge=1)] = 6.0
-    seed: int = 0
+    seed: Annotated[int, Meta(ge=0)] = 0
     checkpoint_every: Count = 500
     validate_every: Count = 500
     validate_on: Count = 400
 
     def __post_init__(self) -> None:
+        for name, value in msgspec.structs.asdict(self).items():
+            if isinstance(value, float) and not isfinite(value):
+                raise ValueError(f"{name} is no finite number")
         if (self.steps is None) == (self.epochs is None):
             raise ValueError("give either steps or epochs")
         if self.network in SEGMENTERS and (self.context or self.turns == "any"):

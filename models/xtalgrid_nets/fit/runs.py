@@ -15,6 +15,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import pickle
 import platform
 import subprocess
 import time
@@ -29,6 +30,8 @@ from torch import nn
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.files import replacing, write_atomically
 
+from ..claim import Claim
+from ..sets.arrays import sha256_of
 from ..sets.reading import ChopSet
 from ..states import SEGMENTERS, save_trained
 from .losses import class_names
@@ -44,8 +47,10 @@ class Run:
     Raises
     ------
     ConfigError
-        From `begin` if the folder already holds a run; from `resume` if it holds none, or a different one; from
-        `follow` if there is no such run, or its checkpoint can't serve this one.
+        From `begin` if the folder already holds a run; from `resume` if it holds none, or a different one, or one
+        whose files are damaged; from `follow` if there is no such run, or its checkpoint can't serve this one.
+    Busy
+        From `begin` and `resume` if another process is at work in the folder.
     """
 
     def __init__(
@@ -53,6 +58,7 @@ class Run:
     ) -> None:
         self.folder, self.recipe = folder, recipe
         self._cpu_before = 0
+        self._claim: Claim | None = None
         self.record: dict[str, Any] = {
             "network": recipe.network,
             "classes": list(class_names(recipe.classes)) if recipe.network not in SEGMENTERS else [],
@@ -62,6 +68,7 @@ class Run:
                 for folder, record in zip(sets.folders, sets.records, strict=True)
             },
             "start": None if start is None else str(start),
+            "start_sha256": None if start is None or not start.is_file() else sha256_of(start),
             "code": _code_state(),
             "versions": {name: metadata.version(name) for name in ("xtalgrid", "torch", "numpy")}
             | {"python": platform.python_version()},
@@ -72,9 +79,10 @@ class Run:
 
     def begin(self) -> None:
         """Create the folder."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._claim = Claim(self.folder)
         if (self.folder / "checkpoint.pt").exists() or (self.folder / "state.pt").exists():
             raise ConfigError(f"{self.folder}: already holds a run; continue it with --resume, or give another folder")
-        self.folder.mkdir(parents=True, exist_ok=True)
         write_recipe(self.recipe, self.folder / "recipe.toml")
         self._rows([])
         self._write_record()
@@ -84,18 +92,25 @@ class Run:
         path = self.folder / "checkpoint.pt"
         if not path.is_file():
             raise ConfigError(f"{self.folder}: there is no checkpoint.pt to resume from; start without --resume")
+        self._claim = Claim(self.folder)
         differ = differences(self.recipe, read_recipe(str(self.folder / "recipe.toml")))
         if differ:
             raise ConfigError(
                 f"{self.folder}: was begun with another recipe ({'; '.join(differ)}); to resume, give its recipe.toml"
             )
-        before = json.loads((self.folder / "record.json").read_text(encoding="utf-8"))
-        if sorted(map(str, before["data"].values())) != sorted(map(str, self.record["data"].values())):
+        before = _read_record(self.folder / "record.json")
+        if list(before["data"].values()) != list(self.record["data"].values()):
             raise ConfigError(
-                f"{self.folder}: was begun with other data; to resume, give --data {' --data '.join(before['data'])}"
+                f"{self.folder}: was begun with other data, or in another order; to resume, give "
+                f"--data {' --data '.join(before['data'])}"
             )
-        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-        self.record |= {key: before[key] for key in ("start", "began", "after", "first_step") if key in before}
+        if self.recipe.loss == "start" and before.get("start_sha256") not in (None, self.record["start_sha256"]):
+            raise ConfigError(
+                f"{self.folder}: was begun to agree with other weights, {before['start']}; give them by --start"
+            )
+        state = _checkpoint(path, device)
+        kept = ("start", "start_sha256", "began", "after", "first_step")
+        self.record |= {key: before[key] for key in kept if key in before}
         self._cpu_before = before.get("cpu_seconds", 0)
         self.record["resumed"] = [*before.get("resumed", []), {"at": _now(), "step": state["step"]}]
         with (self.folder / "curves.csv").open(encoding="utf-8", newline="") as stream:
@@ -115,7 +130,7 @@ class Run:
         ):
             differ = "; ".join(differences(self.recipe, earlier))
             raise ConfigError(f"{before}: this recipe can't go on from it ({differ}); give its state.pt by --start")
-        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+        state = _checkpoint(path, device)
         self.record |= {"after": str(before), "first_step": state["step"]}
         return state
 
@@ -161,6 +176,11 @@ class Run:
         self._save_state(net, step, activation_steps)
         plot(self.folder / "curves.csv", self.folder / "curves.png")
 
+    def give_up(self) -> None:
+        """Let other processes go on with the run; twice does no harm."""
+        if self._claim is not None:
+            self._claim.give_up()
+
     def _save_state(self, net: nn.Module, step: int, activation_steps: list[float]) -> None:
         classes = class_names(self.recipe.classes)
         record = self.record | {"step": step}
@@ -181,6 +201,25 @@ class Run:
         writer.writeheader()
         writer.writerows(rows)
         write_atomically(self.folder / "curves.csv", text.getvalue().encode())
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    try:
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        record["data"].values()
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise ConfigError(f"{path}: not the record of a run ({error!r}); begin a run in another folder") from error
+    return record
+
+
+def _checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
+    try:
+        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+        state["step"]
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError, TypeError) as error:
+        reason = (str(error).splitlines() or [repr(error)])[0][:120]
+        raise ConfigError(f"{path}: not a whole checkpoint ({reason}); give the run's state.pt by --start") from error
+    return state
 
 
 def _code_state() -> dict[str, Any]:

@@ -35,7 +35,7 @@ CURVE_EVERY = 50
 
 
 class TrainingDiverged(XtalgridError):
-    """The loss is no longer a finite number."""
+    """A loss or a weight is no longer a finite number."""
 
 
 def fit(
@@ -100,26 +100,29 @@ def fit(
         trainer.follow_start(start)
     trainer.ema = Ema(trainer.net, recipe.ema)
     run = Run(out, recipe, sets, start=start, device=describe(where), precision=str(trainer.precision).split(".")[-1])
-    if resume:
-        trainer.load_state_dict(run.resume(where))
-    elif after is not None:
-        trainer.load_state_dict(run.follow(after, where))
-        trainer.seconds = 0.0
-        run.begin()
-    else:
-        run.begin()
-    trainer.clock = time.process_time if cpu_time else time.monotonic
-    run.record["clock"] = "cpu" if cpu_time else "elapsed"
-    with _stop_on_signal() as stopped:
-        finished = _train(trainer, batches, held_out, run, minutes, loaders, stopped)
-    run.close(
-        trainer.kept(),
-        trainer.activation_steps(),
-        finished=finished,
-        step=trainer.step,
-        seconds=trainer.seconds,
-        batches=batches,
-    )
+    try:
+        if resume:
+            trainer.load_state_dict(run.resume(where))
+        elif after is not None:
+            trainer.load_state_dict(run.follow(after, where))
+            trainer.seconds = 0.0
+            run.begin()
+        else:
+            run.begin()
+        trainer.clock = time.process_time if cpu_time else time.monotonic
+        run.record["clock"] = "cpu" if cpu_time else "elapsed"
+        with _stop_on_signal() as stopped:
+            finished = _train(trainer, batches, held_out, run, minutes, loaders, stopped)
+        run.close(
+            trainer.kept(),
+            trainer.activation_steps(),
+            finished=finished,
+            step=trainer.step,
+            seconds=trainer.seconds,
+            batches=batches,
+        )
+    finally:
+        run.give_up()
     return finished
 
 
@@ -163,12 +166,14 @@ def _train(
                         f"step {trainer.step}: " + ", ".join(f"{key} {value:.3f}" for key, value in metrics.items())
                     )
             if trainer.step % recipe.checkpoint_every == 0:
+                trainer.check()
                 run.save(trainer.state_dict(), trainer.kept(), trainer.activation_steps())
     finished = not stopped.is_set()
     if finished and trainer.step % recipe.validate_every and len(held_out):
         metrics = trainer.validate(held_out)
         run.note(trainer.step, trainer.seconds, trainer.rate, trainer.mean.taken(trainer.step, recipe), metrics)
     trainer.seconds = trainer.clock() - began
+    trainer.check()
     run.save(trainer.state_dict(), trainer.kept(), trainer.activation_steps())
     return finished
 
@@ -307,12 +312,25 @@ class _Trainer:
 
     def validate(self, held_out: HeldOut) -> Metrics:
         """Compute the figures of the mean weights on the held-out sample, and keep the weights if they are the best."""
+        self.check()
         with self.ema.in_place(self.net):
             metrics = held_out(self.net, self.forward)
             score = metrics.get("groups", metrics.get("iou", 0.0))
             if self.recipe.keep == "best" and (self._best is None or score > self._best[0]):
                 self._best = score, {k: v.detach().cpu().clone() for k, v in self.net.state_dict().items()}
         return metrics
+
+    def check(self) -> None:
+        """Check that what would be saved now can be gone on with.
+
+        Raises
+        ------
+        TrainingDiverged
+            If a loss since the last row of the curves, or a weight, is not a finite number.
+        """
+        self.mean.check(self.step, self.recipe)
+        if not all(bool(torch.isfinite(weights).all()) for weights in self.net.parameters()):
+            raise _diverged("a weight", self.step, self.recipe)
 
     def kept(self) -> nn.Module:
         """Return a copy of the network with the weights that would be saved now."""
@@ -432,12 +450,15 @@ class Mean:
         TrainingDiverged
             If a loss is not a finite number.
         """
+        means = self.check(step, recipe)
+        self._sums, self._n = {}, 0
+        return means
+
+    def check(self, step: int, recipe: Recipe) -> dict[str, float]:
+        """Return what `taken` would, and go on summing."""
         means = {key: float(value) / self._n for key, value in self._sums.items()}
         if not all(abs(value) < float("inf") for value in means.values()):
-            raise TrainingDiverged(
-                f"the loss is not finite at step {step}; start again with a rate below {recipe.rate:g}, or set clip"
-            )
-        self._sums, self._n = {}, 0
+            raise _diverged("the loss", step, recipe)
         return means
 
     def state_dict(self) -> dict[str, Any]:
@@ -447,6 +468,12 @@ class Mean:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the sums from the checkpoint."""
         self._sums, self._n = state["sums"], state["n"]
+
+
+def _diverged(what: str, step: int, recipe: Recipe) -> TrainingDiverged:
+    return TrainingDiverged(
+        f"{what} is not finite at step {step}; start again with a rate below {recipe.rate:g}, or set clip"
+    )
 
 
 def _optimiser(recipe: Recipe, net: nn.Module, guess: nn.Module | None) -> torch.optim.Optimizer:

@@ -93,6 +93,7 @@ _SHOWS = {
     Group.PRECIPITATE: Outcome.PRECIPITATE,
     Group.OTHER: Outcome.OTHER,
     Group.CLEAR: Outcome.CLEAR,
+    Group.UNKNOWN: Outcome.FAILED,
 }
 """Stands for a group where an outcome is asked for."""
 

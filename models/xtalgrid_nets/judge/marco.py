@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from xtalgrid_core.dense import Float, softmax
-from xtalgrid_core.errors import UnknownModel
+from xtalgrid_core.errors import ImageError, UnknownModel
 from xtalgrid_core.images import Pixels, WellPixels, read_image
 from xtalgrid_core.outcomes import SCORED_GROUPS, Group, Outcome
 from xtalgrid_core.weights import MANIFEST, find_model
@@ -60,8 +60,24 @@ class Marco:
         return Opinion(softmax(logits)[0], features[0])
 
     def read(self, path: Path) -> Opinion:
-        """Return its opinion of an image file."""
-        return self.see(read_image(path.read_bytes()))
+        """Return its opinion of an image file.
+
+        Raises
+        ------
+        ImageError
+            If the file is not a usable image; it names the file.
+        """
+        try:
+            return self.see(read_image(path.read_bytes()))
+        except ImageError as error:
+            raise ImageError(error.reason, f"{path}: {error.detail}") from error
+
+    def call(self, path: Path) -> Group:
+        """Return the group that it calls an image file; unknown if that is no image."""
+        try:
+            return self.read(path).group
+        except ImageError:
+            return Group.UNKNOWN
 
 
 class Beside(msgspec.Struct, frozen=True):

@@ -14,7 +14,7 @@ from xtalgrid_core.outcomes import SCORED_GROUPS
 from .judged import Confusion, Judged
 from .marco import HOW_TO_GET, Beside
 from .metrics import BINS, share
-from .tables import slug, text
+from .tables import slug, slugs, text
 
 OTHERS_OPENED = (0.05, 0.10, 0.20)
 CRYSTALS_FOUND = (0.90, 0.95, 0.99)
@@ -32,12 +32,15 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """Ours beside MARCO's network, source by source and in total; None if that network isn't imported."""
 
 
-def draw(judged: Judged, folder: Path) -> dict[str, Path]:
-    """Draw all figures that a source allows; return their files by name."""
+def draw(judged: Judged, folder: Path, start: str = "") -> dict[str, Path]:
+    """Draw all figures that a source allows; return their files by name.
+
+    The files' names begin with `start`, by default with the source's name.
+    """
     from . import figures
 
     def path(what: str) -> Path:
-        return folder / f"{slug(judged.source)}-{what}.png"
+        return folder / f"{start or slug(judged.source)}-{what}.png"
 
     files: dict[str, Path] = {}
     groups = judged.groups
@@ -69,7 +72,8 @@ def draw(judged: Judged, folder: Path) -> dict[str, Path]:
 def write(report: Report, folder: Path, command: str) -> Path:
     """Write ``report.json``, ``report.md`` and the figures; return the Markdown file."""
     folder.mkdir(parents=True, exist_ok=True)
-    drawn = {judged.source: draw(judged, folder / "figures") for judged in report.sources}
+    starts = slugs(judged.source for judged in report.sources)
+    drawn = {judged.source: draw(judged, folder / "figures", starts[judged.source]) for judged in report.sources}
     write_atomically(folder / "report.json", msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n")
     figures = {
         source: {what: path.relative_to(folder).as_posix() for what, path in paths.items()}

@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from tqdm import tqdm
@@ -23,7 +24,7 @@ import xtalgrid_scoring
 from xtalgrid_core import wire
 from xtalgrid_core.chops import STEP
 from xtalgrid_core.combination import Combination
-from xtalgrid_core.errors import ConfigError
+from xtalgrid_core.errors import RETRYABLE, ConfigError
 from xtalgrid_core.files import write_atomically
 from xtalgrid_core.options import DEFAULT_RULE, DEFAULTS, Options, Rule, group_limits
 from xtalgrid_core.weights import (
@@ -36,6 +37,8 @@ from xtalgrid_core.weights import (
 )
 from xtalgrid_scoring.networks import RUNTIME, Networks
 from xtalgrid_scoring.pool import Pool
+
+from .truth import Truth
 
 CHUNK = 150
 """Number of wells whose answers share a file: about a plate."""
@@ -113,8 +116,21 @@ class Settings:
         return f"--rule {self.rule} {by}{' --exact' if self.exact else ''}{variant}{second}"
 
 
+def score_wells(
+    truths: Sequence[Truth], settings: Settings, keep: Path, jobs: int = 1, show: bool = True
+) -> dict[Path, wire.Answer]:
+    """Score the images of wells, each with the pixel size that its table gives; see `score`."""
+    sizes = {truth.path: truth.pixel_size_um for truth in truths if truth.pixel_size_um is not None}
+    return score([truth.path for truth in truths], settings, keep, jobs, show, sizes)
+
+
 def score(
-    paths: Sequence[Path], settings: Settings, keep: Path, jobs: int = 1, show: bool = True
+    paths: Sequence[Path],
+    settings: Settings,
+    keep: Path,
+    jobs: int = 1,
+    show: bool = True,
+    sizes: Mapping[Path, float] | None = None,
 ) -> dict[Path, wire.Answer]:
     """Score images; every image gets an answer, scored or failed.
 
@@ -125,11 +141,14 @@ def score(
     settings
         How to score.
     keep
-        Folder in which answers are stored for later runs, `CHUNK` images per file.
+        Folder in which answers are stored for later runs, `CHUNK` images per file. Those with a failure that another
+        try may not have (`RETRYABLE`) are not stored.
     jobs
         Number of images scored in parallel, each in a process of its own on one core.
     show
         Whether to show a progress bar on standard error, if that is a terminal.
+    sizes
+        Micrometres per pixel of the images of which it is known.
 
     Raises
     ------
@@ -142,21 +161,23 @@ def score(
     if missing:
         raise ConfigError(f"{missing[0]}: no such file; {len(missing)} of {len(paths)} images to judge are missing")
     options = settings.options  # made of the weights' manifest: read once, not for each image
+    known = dict(sizes or {})
     answers: dict[Path, wire.Answer] = {}
     with (
         Pool(jobs) as pool,
         tqdm(total=len(paths), unit="well", disable=not (show and sys.stderr.isatty())) as bar,
     ):
-        answer = partial(_answer, pool, options, settings.folders)
+        answer = partial(_answer, pool, options, settings.folders, known)
         for start in range(0, len(paths), CHUNK):
             chunk = paths[start : start + CHUNK]
-            file = keep / f"{_name(chunk, options, settings.weights or PACKAGED)}.json"
+            file = keep / f"{_name(chunk, options, settings.weights or PACKAGED, known)}.json"
             if file.is_file():
                 scored = _answers.decode(file.read_bytes())
             else:
                 scored = tuple(pool.map(answer, enumerate(chunk)))
-                keep.mkdir(parents=True, exist_ok=True)
-                write_atomically(file, msgspec.json.encode(scored))
+                if not any(isinstance(each, wire.Failed) and each.reason in RETRYABLE for each in scored):
+                    keep.mkdir(parents=True, exist_ok=True)
+                    write_atomically(file, msgspec.json.encode(scored))
             answers.update(zip(chunk, scored, strict=True))
             bar.update(len(chunk))
     return answers
@@ -167,18 +188,22 @@ def version() -> str:
     return f"xtalgrid {metadata.version('xtalgrid')}, {RUNTIME}"
 
 
-def _answer(pool: Pool, options: Options, folders: Sequence[Path], image: tuple[int, Path]) -> wire.Answer:
+def _answer(
+    pool: Pool, options: Options, folders: Sequence[Path], sizes: Mapping[Path, float], image: tuple[int, Path]
+) -> wire.Answer:
     number, path = image
-    return pool.score(path, options, number=number, folders=folders)
+    return pool.score(path, options, pixel_size_um=sizes.get(path), number=number, folders=folders)
 
 
-def _name(paths: Sequence[Path], options: Options, weights: Path) -> str:
-    made_of = {
+def _name(paths: Sequence[Path], options: Options, weights: Path, sizes: Mapping[Path, float]) -> str:
+    made_of: dict[str, Any] = {
         "images": [_sha256(path.read_bytes()) for path in paths],
         "options": msgspec.to_builtins(options),
         "weights": _sha256((weights / MANIFEST).read_bytes()),
         "library": _library(),
     }
+    if any(path in sizes for path in paths):
+        made_of["sizes"] = [sizes.get(path) for path in paths]
     return _sha256(json.dumps(made_of).encode())[:16]
 
 

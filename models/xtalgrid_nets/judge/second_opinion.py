@@ -8,7 +8,6 @@ crystals are, so they have shifts of their own, which are dropped.
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,13 +26,12 @@ from xtalgrid_core.files import write_atomically
 from xtalgrid_core.markdown import table
 from xtalgrid_core.options import DEFAULTS
 from xtalgrid_core.outcomes import SCORED_GROUPS, Group
-from xtalgrid_core.spreadsheets import open_text
 from xtalgrid_core.weights import MANIFEST, ModelEntry, WeightsManifest, read_manifest
 
 from .metrics import auc, reliability
 from .possible import fit_possible
-from .scoring import Settings, score
-from .truth import Truth, meaning
+from .scoring import Settings, score_wells
+from .truth import Truth, each_once, is_sure, meaning, read_table
 
 Array = npt.NDArray[np.float64]
 
@@ -80,24 +78,20 @@ def listed_wells(path: Path, images: Path) -> list[Well]:
     ConfigError
         If it cannot be read, or lacks a column or a known label.
     """
-    try:
-        with open_text(path) as file:
-            rows = list(csv.DictReader(file))
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}; give the table of wells") from error
-    except (UnicodeError, csv.Error) as error:
-        raise ConfigError(f"{path}: not CSV in UTF-8 ({error}); save it as CSV UTF-8") from error
-    if missing := [name for name in _COLUMNS if rows and name not in rows[0]]:
-        raise ConfigError(f"{path}: no column {', '.join(missing)}; docs/records/real_wells.csv has them all")
     wells = []
-    for number, row in enumerate(rows, start=2):
+    for number, row in read_table(path, _COLUMNS):
+        where = f"{path}, line {number}"
         try:
             group, outcome = meaning(row["label"])
         except KeyError as error:
-            raise ConfigError(f"{path}, line {number}: {error.args[0]!r} is no group or class") from None
-        sure = row["confidence"] == "high"
+            raise ConfigError(f"{where}: {error.args[0]!r} is no group or class") from None
+        if row["split"] not in ("train", "judge"):
+            raise ConfigError(f"{where}: split is {row['split']!r}; write train or judge")
+        sure = is_sure(row["confidence"], where, default=False)
         truth = Truth(images / row["image"], row["source"], "real", row["source"], group, outcome, sure)
         wells.append(Well(truth, row["split"] == "train", row["trained"]))
+    if len(each_once([well.truth for well in wells])) < len(wells):
+        raise ConfigError(f"{path}: lists an image twice; leave one of the lines")
     return wells
 
 
@@ -109,7 +103,7 @@ def opinions(truths: Sequence[Truth], settings: Settings, keep: Path, jobs: int)
     ConfigError
         If a well can't be scored.
     """
-    answers = score([truth.path for truth in truths], settings, keep, jobs)
+    answers = score_wells(truths, settings, keep, jobs)
     own, second, has_drop = [], [], []
     for path, answer in answers.items():
         if not isinstance(answer, wire.Scored) or answer.own_groups is None or answer.second_opinion is None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+from collections import Counter
+from collections.abc import Iterable
 
 from .metrics import Share
 
@@ -17,3 +20,23 @@ def text(part: Share) -> str:
 def slug(name: str) -> str:
     """Turn a name into part of a file name."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+
+
+def slugs(names: Iterable[str]) -> dict[str, str]:
+    """Turn names into parts of file names, no two of which are the same.
+
+    Where `slug` leaves out letters of other alphabets, or makes two names one, a few digits of a hash are added.
+
+    Examples
+    --------
+    >>> slugs(["Plate 1", "結晶-01", "蛋白-01"])
+    {'Plate 1': 'plate-1', '結晶-01': '01-c059959e', '蛋白-01': '01-bb36b048'}
+    """
+    short = {name: slug(name) for name in names}
+    often = Counter(short.values())
+    return {
+        name: f"{part}-{hashlib.sha256(name.encode()).hexdigest()[:8]}".lstrip("-")
+        if often[part] > 1 or not name.isascii()
+        else part
+        for name, part in short.items()
+    }

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-import math
+import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +13,11 @@ from typing import Literal
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.images import SUFFIXES
 from xtalgrid_core.outcomes import CLASSES, SCORED_GROUPS, Group, Outcome
-from xtalgrid_core.spreadsheets import open_text, shifted
+from xtalgrid_core.scale import pixel_size
+from xtalgrid_core.spreadsheets import dialect, open_text, shifted
+from xtalgrid_synth.evaluation_plates import SETTINGS
 
+from ..sets.arrays import sha256_of
 from ..sets.format import any_of
 
 Kind = Literal["real", "rendered"]
@@ -99,13 +103,14 @@ def real_wells(folder: Path) -> list[Truth]:
     Raises
     ------
     ConfigError
-        If there is no such table.
+        If there is no such table, or a judgement is none of these; the message names the line.
     """
     columns = ("set", "image", "judgement", "confidence")
-    rows = _table(folder / "labels.csv", (*columns, "drop_mask_quality"))
-    rows += [row for table in sorted(folder.glob("*/labels_*.csv")) for row in _table(table, columns)]
+    first = folder / "labels.csv"
+    rows = [(first, *each) for each in read_table(first, (*columns, "drop_mask_quality"))]
+    rows += [(path, *each) for path in sorted(folder.glob("*/labels_*.csv")) for each in read_table(path, columns)]
     truths = []
-    for row in rows:
+    for table, number, row in rows:
         name, source = row["image"], row["set"]
         is_uv = row.get("kind", "").startswith("UV") or name.startswith(_UV)
         if source == _NO_WELLS or Path(name).suffix.lower() not in SUFFIXES or is_uv:
@@ -116,7 +121,7 @@ def real_wells(folder: Path) -> list[Truth]:
             source = next((label for start, label in _WELL_SOURCES if name.startswith(start)), "wells: single ones")
         if source == _MORE:
             source = f"more: {name.partition('__')[0]}"
-        group, outcome = meaning(row["judgement"])
+        group, outcome = _meaning(row["judgement"], _GROUPS, f"{table}, line {number}")
         truths.append(
             Truth(
                 path=path,
@@ -125,11 +130,11 @@ def real_wells(folder: Path) -> list[Truth]:
                 plate=source,
                 group=group,
                 outcome=outcome,
-                sure=row["confidence"] == "high",
+                sure=is_sure(row["confidence"], f"{table}, line {number}", default=False),
                 mask=mask if row.get("drop_mask_quality") == "good" and mask.is_file() else None,
             )
         )
-    return truths
+    return each_once(truths)
 
 
 def training_images(table: Path) -> frozenset[str]:
@@ -138,9 +143,19 @@ def training_images(table: Path) -> frozenset[str]:
     Raises
     ------
     ConfigError
-        If it cannot be read, or lacks a column.
+        If it cannot be read, or lacks a column, or a line has no SHA-256, or another use than ``train`` and ``judge``:
+        then images might be judged that trained.
     """
-    return frozenset(row["sha256"] for row in _table(table, ("sha256", "use")) if row["use"] == "train")
+    images = set()
+    for number, row in read_table(table, ("sha256", "use")):
+        sha256, use = row["sha256"].strip().lower(), row["use"].strip().lower()
+        if not re.fullmatch("[0-9a-f]{64}", sha256):
+            raise ConfigError(f"{table}, line {number}: {row['sha256']!r} is no SHA-256 of 64 digits")
+        if use not in ("train", "judge"):
+            raise ConfigError(f"{table}, line {number}: use is {row['use']!r}; write train or judge")
+        if use == "train":
+            images.add(sha256)
+    return frozenset(images)
 
 
 def lab_wells(table: Path) -> list[Truth]:
@@ -159,20 +174,18 @@ def lab_wells(table: Path) -> list[Truth]:
         If columns are missing, or a label is none of these; the message names the line.
     """
     truths = []
-    for number, row in enumerate(_table(table, ("plate", "image")), start=2):
+    for number, row in read_table(table, ("plate", "image")):
+        where = f"{table}, line {number}"
         if "outcome" not in row and "label" not in row:
             raise ConfigError(f"{table}: no column label or outcome, which says what is in each well")
+        if "outcome" in row:
+            group, outcome = _meaning(row["outcome"], _ANY, where)
+        else:
+            group, outcome = _meaning(row["label"], _GROUPS, where)
         try:
-            group, outcome = meaning(row["outcome"], _ANY) if "outcome" in row else meaning(row["label"])
-        except KeyError as error:
-            raise ConfigError(
-                f"{table}, line {number}: {error.args[0]!r} is not a group, class or score; choose from: "
-                f"{', '.join((*_GROUPS, *(name for name in _NAMES if name not in _GROUPS)))}, or a score such as 23"
-            ) from None
-        try:
-            pixel_size_um = _positive(row.get("pixel_size_um"))
+            pixel_size_um = _pixel_size(row.get("pixel_size_um"))
         except ValueError:
-            raise ConfigError(f"{table}, line {number}: pixel_size_um is no number above 0") from None
+            raise ConfigError(f"{where}: pixel_size_um is no number from 0.05 to 50") from None
         truths.append(
             Truth(
                 path=table.parent / row["image"],
@@ -181,11 +194,23 @@ def lab_wells(table: Path) -> list[Truth]:
                 plate=row["plate"],
                 group=group,
                 outcome=outcome,
-                sure=(row.get("confidence") or "high") == "high",
+                sure=is_sure(row.get("confidence") or "", where),
                 pixel_size_um=pixel_size_um,
             )
         )
-    return truths
+    return each_once(truths)
+
+
+def known_images(places: Iterable[Path]) -> frozenset[object]:
+    """Return what the images of tables or folders of wells are known by (`keys_of`), whatever is said of them."""
+    truths = [truth for place in places for truth in (real_wells(place) if place.is_dir() else lab_wells(place))]
+    return frozenset(key for truth in truths for key in keys_of(truth.path))
+
+
+def keys_of(path: Path) -> set[object]:
+    """Return what an image is known by: where it lies, and the SHA-256 of its content if it can be read."""
+    place = path.resolve()
+    return {place, sha256_of(place)} if place.is_file() else {place}
 
 
 def rendered_plates(folder: Path) -> list[Truth]:
@@ -196,20 +221,60 @@ def rendered_plates(folder: Path) -> list[Truth]:
     Raises
     ------
     ConfigError
-        If there are none.
+        If there are none, or one was not rendered to the end, or they are of different versions of the renderer.
     """
     names = sorted(path.parent.name for path in folder.glob("*/truth.csv"))
     if not names:
         raise ConfigError(
             f"{folder}: no rendered plates (BARCODE/truth.csv) here; `xtalgrid-train sets render-test` makes them"
         )
+    _check_renderer(folder, names)
     truths = []
     for name in names:
-        for row in _table(folder / name / "truth.csv", ("image", "inspection", "outcome")):
+        table = folder / name / "truth.csv"
+        for number, row in read_table(table, ("image", "inspection", "outcome")):
+            if row["outcome"] not in _NAMES:
+                raise ConfigError(f"{table}, line {number}: {row['outcome']!r} is no class; render the plate again")
             outcome = Outcome(row["outcome"])
             path = folder / name / row["inspection"] / row["image"]
             truths.append(Truth(path, f"rendered: {folder.resolve().name}", "rendered", name, outcome.group, outcome))
     return truths
+
+
+def _check_renderer(folder: Path, finished: Sequence[str]) -> None:
+    """Check that all plates of `sets render-test` in a folder are whole and of one version of the renderer."""
+    versions: dict[str, str] = {}
+    for path in sorted(folder.glob(f"*/{SETTINGS}")):
+        if path.parent.name not in finished:
+            raise ConfigError(
+                f"{path.parent}: this plate was not rendered to the end; run the same "
+                "`xtalgrid-train sets render-test` again, or remove it"
+            )
+        try:
+            versions[str(json.loads(path.read_bytes())["renderer"])] = path.parent.name
+        except (ValueError, KeyError, TypeError) as error:
+            raise ConfigError(f"{path}: not the settings of a rendered plate; render it again") from error
+    if len(versions) > 1:
+        kinds = " and ".join(f"{version} ({plate})" for version, plate in sorted(versions.items()))
+        raise ConfigError(
+            f"{folder}: plates of different renderers, {kinds}; judge them apart, in folders of their own"
+        )
+
+
+def each_once(truths: Sequence[Truth]) -> list[Truth]:
+    """Return wells without those that are listed again.
+
+    Raises
+    ------
+    ConfigError
+        If the same image is listed with two different judgements.
+    """
+    found: dict[Path, Truth] = {}
+    for truth in truths:
+        first = found.setdefault(truth.path.resolve(), truth)
+        if (first.group, first.outcome, first.sure) != (truth.group, truth.outcome, truth.sure):
+            raise ConfigError(f"{truth.path}: listed twice, with different judgements; leave one of them")
+    return list(found.values())
 
 
 def apart(truth: Truth) -> str:
@@ -246,12 +311,37 @@ def meaning(label: str, groups: Mapping[str, Group] = _GROUPS) -> tuple[Group | 
     return (outcome.group, outcome) if outcome else (None, None)
 
 
-def _positive(text: str | None) -> float | None:
-    if not text:
+def is_sure(confidence: str, where: str, default: bool = True) -> bool:
+    """Return what a cell ``high`` or ``low`` says, and `default` if it is empty.
+
+    Raises
+    ------
+    ConfigError
+        If it says anything else; the message begins with `where`.
+    """
+    word = confidence.strip().lower()
+    if word not in ("", "high", "low"):
+        raise ConfigError(f"{where}: confidence is {confidence!r}; write high or low")
+    return word == "high" if word else default
+
+
+def _meaning(label: str, groups: Mapping[str, Group], where: str) -> tuple[Group | None, Outcome | None]:
+    """Return what `meaning` does; another label is a `ConfigError` that begins with `where`."""
+    try:
+        return meaning(label, groups)
+    except KeyError as error:
+        names = (*_GROUPS, *(name for name in _NAMES if name not in _GROUPS))
+        raise ConfigError(
+            f"{where}: {error.args[0]!r} is not a group, class or score; choose from: {', '.join(names)}, "
+            "or a score such as 23"
+        ) from None
+
+
+def _pixel_size(text: str | None) -> float | None:
+    if not (text or "").strip():
         return None
-    number = float(text)
-    if not 0 < number < math.inf:
-        raise ValueError(text)
+    number = float(text or "")
+    pixel_size(1, 1, number)  # a ValueError if it is out of range
     return number
 
 
@@ -262,15 +352,24 @@ def _class(label: str) -> Outcome | None:
     return _CODES[word.zfill(2)] if word.isdigit() else _NAMES[word]
 
 
-def _table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+def read_table(path: Path, columns: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
+    """Return the lines of a table with their numbers, without empty ones.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be read, or lacks a column, or a line has values beyond its header.
+    """
     try:
         with open_text(path) as file:
-            reader = csv.DictReader(file)
+            reader = csv.DictReader(file, dialect=dialect(file.read(4096)))
+            file.seek(0)
             rows = []
             for row in reader:
                 if why := shifted(row):
                     raise ConfigError(f"{path}, line {reader.line_num}: {why}")
-                rows.append(row)
+                if any(row.values()):
+                    rows.append((reader.line_num, {key: value or "" for key, value in row.items() if key}))
             missing = [column for column in columns if column not in (reader.fieldnames or ())]
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}; it says what is in each well") from error
@@ -278,4 +377,4 @@ def _table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
         raise ConfigError(f"{path}: not CSV in UTF-8 ({error}); save it as CSV UTF-8") from error
     if missing:
         raise ConfigError(f"{path}: no column {', '.join(missing)}")
-    return [{key: value or "" for key, value in row.items() if key} for row in rows]
+    return rows

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from tqdm import tqdm
 
 from xtalgrid_core.chops import CHOP
-from xtalgrid_core.errors import ConfigError
+from xtalgrid_core.errors import ConfigError, ImageError
 from xtalgrid_core.files import replacing
 from xtalgrid_core.images import Pixels, WellImage, network_input
 from xtalgrid_core.options import Options
@@ -25,7 +25,7 @@ from xtalgrid_scoring.networks import Network, Networks
 from xtalgrid_scoring.windows import classify
 
 from ..sets.arrays import sha256_of
-from .tables import slug
+from .tables import slugs
 from .truth import Truth, by_source
 
 Floats = npt.NDArray[np.float32]
@@ -70,15 +70,19 @@ class WindowSet:
             yield self.probabilities[start:end], self.boxes[start:end]
 
 
-def windows_of(data: bytes, options: Options, networks: Networks) -> tuple[Floats, npt.NDArray[np.int32]]:
+def windows_of(
+    data: bytes, options: Options, networks: Networks, pixel_size_um: float | None = None
+) -> tuple[Floats, npt.NDArray[np.int32]]:
     """Classify an image's windows: probabilities ``(N, 13)`` and boxes ``(N, 4)``; N is 0 for a null experiment.
+
+    The pixel size is guessed if it is None.
 
     Raises
     ------
     ImageError
         If it can't be decoded.
     """
-    well = cut_out(WellImage(data), networks.mask)
+    well = cut_out(WellImage(data), networks.mask, pixel_size_um)
     if isinstance(well, NoDrop):
         return np.empty((0, len(CLASSES)), np.float32), np.empty((0, 4), np.int32)
     seen = classify(well, options, networks)
@@ -103,6 +107,8 @@ def collect(
 ) -> list[Path]:
     """Write the windows of wells, one file for each plate: ``out/PLATE.npz``. Files made with these networks are kept.
 
+    Returns the files of these wells.
+
     If `trained` is given, it classifies instead of the classifier among the weights.
 
     Raises
@@ -118,21 +124,29 @@ def collect(
         options = replace(options, classifier=sha256_of(trained.state), mode="exact", step=trained.step)
     out.mkdir(parents=True, exist_ok=True)
     known = [truth for truth in truths if truth.sure and truth.group is not None]
-    plates: dict[tuple[str, str], list[Truth]] = {}
+    plates: dict[str, list[Truth]] = {}
     for source, wells in by_source(known).items():
         for truth in wells:
-            plates.setdefault((source, truth.plate), []).append(truth)
+            plates.setdefault(f"{source}\n{truth.plate}", []).append(truth)
+    names = slugs(plates)
     files = []
     with ThreadPoolExecutor(jobs) as pool, tqdm(total=len(known), unit="well", disable=None) as bar:
-        for (source, plate), wells in plates.items():
-            path = out / f"{slug(source)}-{slug(plate)}.npz"
+        for plate, wells in plates.items():
+            path = out / f"{names[plate]}.npz"
             files.append(path)
             made_of = _made_of(wells, options)
             if not path.is_file() or str(np.load(path)["made_of"]) != made_of:
-                windows = list(pool.map(lambda truth: windows_of(truth.path.read_bytes(), options, networks), wells))
-                _write(path, wells, windows, made_of)
+                windows = list(pool.map(lambda truth: _windows(truth, options, networks), wells))
+                _write(path, wells, windows, made_of, _made_by(options))
             bar.update(len(wells))
     return files
+
+
+def _windows(truth: Truth, options: Options, networks: Networks) -> tuple[Floats, npt.NDArray[np.int32]]:
+    try:
+        return windows_of(truth.path.read_bytes(), options, networks, truth.pixel_size_um)
+    except ImageError as error:
+        raise ImageError(error.reason, f"{truth.path}: {error.detail}; take it from the list") from error
 
 
 def _load(state: Path) -> Network:
@@ -170,11 +184,17 @@ def read(folder: Path) -> WindowSet:
     Raises
     ------
     ConfigError
-        If there are none.
+        If there are none, or some were made with other networks than the rest.
     """
     files = sorted(folder.glob("*.npz"))
     if not files:
         raise ConfigError(f"{folder}: no windows in this folder; write them with `xtalgrid-train judge windows`")
+    makers = {str(part["made_by"]): file.name for file in files if "made_by" in (part := np.load(file))}
+    if len(makers) > 1:  # files of earlier versions don't say
+        raise ConfigError(
+            f"{folder}: {' and '.join(list(makers.values())[:2])} were made with different networks or steps; "
+            "write the windows of each into a folder of their own"
+        )
     return joined(files)
 
 
@@ -195,13 +215,18 @@ def joined(files: Sequence[Path]) -> WindowSet:
 
 
 def _write(
-    path: Path, truths: Sequence[Truth], windows: Sequence[tuple[Floats, npt.NDArray[np.int32]]], made_of: str
+    path: Path,
+    truths: Sequence[Truth],
+    windows: Sequence[tuple[Floats, npt.NDArray[np.int32]]],
+    made_of: str,
+    made_by: str,
 ) -> None:
     groups = [SCORED_GROUPS.index(truth.group or Group.CLEAR) for truth in truths]
     with replacing(path) as stream:
         np.savez(
             stream,
             made_of=np.array(made_of),
+            made_by=np.array(made_by),
             names=np.array([truth.path.name for truth in truths]),
             plates=np.array([truth.plate for truth in truths]),
             groups=np.array(groups, np.int64),
@@ -212,8 +237,14 @@ def _write(
 
 
 def _made_of(truths: Sequence[Truth], options: Options) -> str:
-    step = options.step if options.mode == "exact" else ""
-    digest = hashlib.sha256(f"{options.segmenter}{options.classifier}{step}".encode())
+    digest = hashlib.sha256(_made_by(options).encode())
     for truth in truths:
         digest.update(hashlib.sha256(truth.path.read_bytes()).digest() + str(truth.group).encode())
+        if truth.pixel_size_um is not None:
+            digest.update(str(truth.pixel_size_um).encode())
     return digest.hexdigest()
+
+
+def _made_by(options: Options) -> str:
+    step = options.step if options.mode == "exact" else ""
+    return f"{options.segmenter}{options.classifier}{step}"

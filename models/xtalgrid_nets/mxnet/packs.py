@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -174,7 +175,7 @@ def _class_of(record: ImageRecord, classes: Sequence[tuple[int, str]] | None) ->
         raise RecordError(f"{len(record.labels)} labels; a chop has one")
     number = float(record.labels[0])
     known = len(classes) if classes is not None else None
-    if number != int(number) or not 0 <= number < (known if known is not None else 13):
+    if not math.isfinite(number) or number != int(number) or not 0 <= number < (known if known is not None else 13):
         raise RecordError(f"label {number:g} is not one of the classes")
     return (int(number), "") if classes is None else classes[int(number)]
 

@@ -23,8 +23,9 @@ from xtalgrid_core.errors import ImageError
 from xtalgrid_core.images import SEGMENTER_SIDE, Levels, Pixels, WellPixels, read_image, segmenter_view
 from xtalgrid_core.outcomes import PRIORITY
 from xtalgrid_core.scale import pixel_size
-from xtalgrid_core.spreadsheets import cell_text, open_text, shifted
+from xtalgrid_core.spreadsheets import cell_text, dialect, open_text, shifted
 
+from .arrays import sha256_of
 from .build import Summary
 from .format import SetError
 from .labels import Label, Labels
@@ -56,7 +57,13 @@ def build_from_marks(
     """
     root = images or table.parent
     lines_of = _read(table)
-    arguments = {"table": str(table), "images": str(root), "pixel_size_um": pixel_size_um}
+    arguments = {
+        "table": str(table),
+        "table_sha256": sha256_of(table),
+        "map": labels.given,
+        "images": str(root),
+        "pixel_size_um": pixel_size_um,
+    }
     with ChopSetWriter(out, "boxes", arguments) as writer:
         for name in sorted(set(lines_of) - writer.done):
             try:
@@ -71,7 +78,8 @@ def _read(table: Path) -> dict[str, list[Line]]:
     found: dict[str, list[Line]] = defaultdict(list)
     try:
         with open_text(table) as stream:
-            reader = csv.DictReader(stream)
+            reader = csv.DictReader(stream, dialect=dialect(stream.read(4096)))
+            stream.seek(0)
             missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
             if missing:
                 raise SetError(f"{table}: no column {missing[0]}; write the table with `xtalgrid export annotations`")
@@ -99,7 +107,10 @@ def _add(
         return
     image = read_image(data)
     known = lines[0]["pixel_size_um"].strip()
-    scale = pixel_size(image.shape[1], image.shape[0], float(known) if known else pixel_size_um).to_reference
+    try:
+        scale = pixel_size(image.shape[1], image.shape[0], float(known) if known else pixel_size_um).to_reference
+    except ValueError as error:
+        raise SetError(f"pixel_size_um is {known or pixel_size_um}: {error}") from error
     views = _view(image, outlines) if outlines else None
     drawn: list[Label | None] = list(boxes)
     for number, label in enumerate(drawn or [None], start=1):
@@ -164,9 +175,14 @@ def _outline(line: Line) -> list[tuple[float, float]]:
         row, col, height, width = _box(line)
         return [(row, col), (row, col + width), (row + height, col + width), (row + height, col)]
     try:
-        return [(float(row), float(col)) for row, col in json.loads(line["outline"])]
+        corners = [(float(row), float(col)) for row, col in json.loads(line["outline"])]
+        if len(corners) < 3 or not all(math.isfinite(value) for corner in corners for value in corner):
+            raise ValueError("not an area")
     except (ValueError, TypeError) as error:
-        raise SetError(f"the outline {line['outline'][:60]!r} is not [[row, col], …]") from error
+        raise SetError(
+            f"the outline {line['outline'][:60]!r} is not [[row, col], …] of three points or more"
+        ) from error
+    return corners
 
 
 def _chops(image: Pixels, box: Box, to_reference: float) -> npt.NDArray[np.uint8]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from xtalgrid_core.errors import ImageError
+from xtalgrid_core.files import readable
 from xtalgrid_core.images import SEGMENTER_SIDE, SUFFIXES, Levels, read_image, resize, segmenter_view
 
 from .build import Summary
@@ -45,7 +46,7 @@ def build_from_masks(
     arguments = {"images": str(images), "masks": str(masks), "plates": plates, "inverted": inverted}
     with ChopSetWriter(out, "masks", arguments) as writer:
         for stem in sorted(drawn):
-            name = drawn[stem][0].name
+            name = readable(drawn[stem][0].name)
             if name in writer.done:
                 continue
             try:
@@ -53,7 +54,7 @@ def build_from_masks(
             except (SetError, ImageError) as error:
                 writer.fail(name, str(error))
         for stem in sorted(set(wells) - set(drawn)):
-            name = wells[stem][0].name
+            name = readable(wells[stem][0].name)
             if name not in writer.done:
                 writer.leave_out(name, "images without a mask")
     return Summary.of(writer)
@@ -72,7 +73,7 @@ def _add(
     digest = hashlib.sha256(data).hexdigest()
     twin = writer.twin_of(digest)
     if twin is not None:
-        writer.leave_out(drawn[0].name, "second copies of an image")
+        writer.leave_out(readable(drawn[0].name), "second copies of an image")
         return
     image, drop = read_image(data), read_mask(drawn[0], inverted=inverted)
     ratio = (image.shape[1] / image.shape[0]) / (drop.shape[1] / drop.shape[0])
@@ -85,9 +86,9 @@ def _add(
     grey = np.repeat(drop[:, :, None].astype(np.uint8) * 255, 3, axis=2)
     mask = resize(grey, SEGMENTER_SIDE, SEGMENTER_SIDE)[:, :, 0]
     writer.add(
-        plate=plate_of(wells[0].name, plates) or wells[0].name,
+        plate=readable(plate_of(wells[0].name, plates) or wells[0].name),
         source=source,
-        image=drawn[0].name,
+        image=readable(drawn[0].name),
         outcome="",
         sha256=digest,
         views=(view[None], mask[None]),
@@ -95,11 +96,25 @@ def _add(
     )
 
 
+def drawn_masks(folder: Path) -> dict[str, Path]:
+    """Return the masks in a folder by their stems, which are those of their images.
+
+    Raises
+    ------
+    SetError
+        If there is no such folder, or two masks have one stem.
+    """
+    found = _by_stem(folder, SUFFIXES)
+    if doubled := [files for files in found.values() if len(files) > 1]:
+        raise SetError(f"{doubled[0][0]} and {doubled[0][1]}: two masks of one image; keep one")
+    return {stem: files[0] for stem, files in found.items()}
+
+
 def _by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[str, list[Path]]:
     if not folder.is_dir():
         raise SetError(f"{folder}: no such folder")
     files: dict[str, list[Path]] = defaultdict(list)
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in suffixes and path.is_file():
+        if path.suffix.lower() in suffixes and path.is_file() and not path.name.startswith("."):
             files[path.stem].append(path)
     return files

@@ -66,7 +66,9 @@ class Labels:
         names = _CLASS_NAMES | _GROUP_NAMES if groups else _GROUP_NAMES | _CLASS_NAMES
         self._names: dict[str, Label | None] = dict(names)
         self._also: set[str] = set()
-        for item in also:
+        self.given = tuple(also)
+        """The items of `also`."""
+        for item in self.given:
             text, equals, outcome = item.rpartition("=")
             if not equals or _plain(outcome) not in {"", *names}:
                 raise SetError(

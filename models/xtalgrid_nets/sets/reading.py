@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,9 @@ from xtalgrid_core.outcomes import Group
 
 from .arrays import Stacked, sha256_of
 from .format import JOURNAL, KINDS, RECORD, TABLE, SetError, WellRow, any_of, held_out
+
+TAUGHT = ("patch_hints.npy", "patch_losses.npy")
+"""What `sets teach` adds to a set."""
 
 
 class ChopSet:
@@ -48,7 +51,15 @@ class ChopSet:
 
     def __init__(self, folders: Sequence[Path] | Path) -> None:
         self.folders = [folders] if isinstance(folders, Path) else list(folders)
+        places = [folder.resolve() for folder in self.folders]
+        if len(set(places)) < len(places):
+            doubled = next(
+                folder for folder, place in zip(self.folders, places, strict=True) if places.count(place) > 1
+            )
+            raise SetError(f"{doubled}: given twice; give each set once")
         self.records = [_read_record(folder) for folder in self.folders]
+        for folder, record in zip(self.folders, self.records, strict=True):
+            _check_arrays(folder, record)
         self.table: list[WellRow] = []
         self._starts: list[int] = []
         for folder in self.folders:
@@ -163,11 +174,29 @@ def _read_table(folder: Path) -> list[WellRow]:
     return rows
 
 
+def _check_arrays(folder: Path, record: Mapping[str, Any]) -> None:
+    """Check that all arrays of the record are there, as long as it says: a copy may have been cut short."""
+    for name, entry in record["arrays"].items():
+        path = folder / name
+        if name in TAUGHT and not path.exists():  # taken out to be taught anew
+            continue
+        try:
+            rows = len(np.load(path, mmap_mode="r"))
+        except (OSError, ValueError, EOFError) as error:
+            raise SetError(f"{path}: missing or cut short ({error}); copy the set again, or build it again") from error
+        if rows != entry["shape"][0]:
+            raise SetError(
+                f"{path}: has {rows:,} rows, but {entry['shape'][0]:,} by {RECORD}; "
+                "copy the set again, or build it again"
+            )
+
+
 def _read_record(folder: Path) -> dict[str, Any]:
     path = folder / RECORD
     try:
         record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        record["arrays"].items()
+        for entry in record["arrays"].values():
+            entry["sha256"], entry["shape"][0]
     except FileNotFoundError as error:
         reason = (
             "the build was interrupted; run it again to finish"
@@ -175,6 +204,6 @@ def _read_record(folder: Path) -> dict[str, Any]:
             else "no training set here"
         )
         raise SetError(f"{path}: missing; {reason}") from error
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
+    except (ValueError, KeyError, AttributeError, TypeError, IndexError) as error:
         raise SetError(f"{path}: not the record of a training set ({error!r}); build the set again") from error
     return record

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from xtalgrid_core.errors import FailureReason, ImageError
+from xtalgrid_core.files import SYSTEM_FOLDERS, readable
 from xtalgrid_core.images import SUFFIXES
-from xtalgrid_core.spreadsheets import cell_text, open_text, shifted
+from xtalgrid_core.spreadsheets import cell_text, dialect, open_text, shifted
 
+from .arrays import sha256_of
 from .format import SetError
 from .labels import Label, Labels
 from .tfrecord import parse_example, read_records
@@ -73,6 +75,28 @@ def read_file(path: Path) -> bytes:
         raise ImageError(FailureReason.UNREADABLE_FILE, f"cannot read {path}: {error}") from error
 
 
+def read_lines(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """Read the lines of a CSV list with their numbers, each with all columns of the header.
+
+    Raises
+    ------
+    SetError
+        If it can't be read, or a line has values beyond the header.
+    """
+    try:
+        with open_text(path) as stream:
+            reader = csv.DictReader(stream, dialect=dialect(stream.read(4096)))
+            stream.seek(0)
+            for cells in reader:
+                if why := shifted(cells):
+                    raise SetError(f"{path}, line {reader.line_num}: {why}")
+                yield reader.line_num, {column: (cell or "").strip() for column, cell in cells.items() if column}
+    except UnicodeError as error:
+        raise SetError(f"{path}: not UTF-8 ({error}); save it as CSV UTF-8") from error
+    except (OSError, csv.Error) as error:
+        raise SetError(f"cannot read {path}: {error}") from error
+
+
 def plate_of(name: str, pattern: str) -> str:
     """Return the plate in a file's name: the first group of a pattern, or "" without a pattern or a match.
 
@@ -132,7 +156,7 @@ def from_table(
     root = images or table.parent
     try:
         with open_text(table) as stream:
-            reader = csv.DictReader(stream, dialect=_dialect(stream.read(4096)))
+            reader = csv.DictReader(stream, dialect=dialect(stream.read(4096)))
             stream.seek(0)
             label = _label_column(table, reader.fieldnames or [], columns)
             for cells in reader:
@@ -167,13 +191,6 @@ def from_table(
         raise SetError(f"{table}: not UTF-8 ({error}); save it as CSV UTF-8") from error
     except (OSError, csv.Error) as error:
         raise SetError(f"cannot read {table}: {error}") from error
-
-
-def _dialect(sample: str) -> type[csv.Dialect]:
-    """Recognise commas, or the semicolons and tabs that spreadsheets use instead."""
-    head = sample.splitlines()[0] if sample else ""
-    kind = max((",", ";", "\t"), key=head.count)
-    return type("_Dialect", (csv.excel,), {"delimiter": kind})
 
 
 def _label_column(table: Path, names: Sequence[str], columns: Columns) -> str:
@@ -217,14 +234,15 @@ def from_class_folders(
 ) -> Iterator[Entry]:
     """Read the images in sub-folders named after classes, such as ``crystals harvestable/`` or ``13/``.
 
-    Folders below them belong to the same class.
+    Folders below them belong to the same class. Hidden files, and folders of deleted files, thumbnails or snapshots
+    don't count; of an image in several formats the first does (`SUFFIXES`).
 
     Raises
     ------
     SetError
         If no sub-folder is named after a class.
     """
-    folders = sorted(path for path in folder.iterdir() if path.is_dir())
+    folders = sorted(path for path in folder.iterdir() if path.is_dir() and not _is_aside(path.name))
     known = [path for path in folders if labels.knows(path.name)]
     if not known:
         raise SetError(
@@ -244,14 +262,40 @@ def from_class_folders(
             )
             continue
         label = labels.read(path.name)
-        for file in sorted(path.rglob("*")):
-            name = str(file.relative_to(folder))
-            if file.suffix.lower() not in SUFFIXES or not file.is_file():
+        found: set[Path] = set()
+        for file in sorted(path.rglob("*"), key=_by_format):
+            inside = file.relative_to(folder)
+            if file.suffix.lower() not in SUFFIXES or any(map(_is_aside, inside.parts)) or not file.is_file():
                 continue
+            name = readable(str(inside))
             if label is None:
                 yield PassedOver(name, "left out by --map", broken=False)
+            elif inside.with_suffix("") in found:
+                yield PassedOver(name, "another format of an image", broken=False)
             else:
+                found.add(inside.with_suffix(""))
                 yield LabelledWell(name, file, label, plate_of(file.name, plate_from), folder.name, pixel_size_um)
+
+
+def without(frozen: Container[object], entries: Iterable[Entry]) -> Iterator[Entry]:
+    """Pass over the wells whose image is among those that no model is fitted to: paths, or the SHA-256 of contents."""
+    for entry in entries:
+        if isinstance(entry, LabelledWell) and isinstance(entry.data, Path) and entry.data.is_file():
+            place = entry.data.resolve()
+            if place in frozen or sha256_of(place) in frozen:
+                yield PassedOver(entry.image, "frozen: no model is fitted to it", broken=False)
+                continue
+        yield entry
+
+
+def _is_aside(name: str) -> bool:
+    """Tell whether a file or folder is hidden, or one that systems add to a share."""
+    return name.startswith(".") or name.lower() in SYSTEM_FOLDERS
+
+
+def _by_format(file: Path) -> tuple[Path, int]:
+    suffix = file.suffix.lower()
+    return file.with_suffix(""), SUFFIXES.index(suffix) if suffix in SUFFIXES else -1
 
 
 def from_marco(shards: Sequence[Path], labels: Labels, *, plate_from: str = "") -> Iterator[Entry]:

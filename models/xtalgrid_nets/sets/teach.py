@@ -16,18 +16,20 @@ from tqdm import tqdm
 from xtalgrid_core.files import replacing, write_atomically
 from xtalgrid_core.images import Pixels, WellPixels
 from xtalgrid_core.outcomes import CLASSES
-from xtalgrid_core.weights import default_models, find_model, read_manifest
+from xtalgrid_core.weights import default_models, find_model, second_opinion_at
 from xtalgrid_scoring import second_opinion
 from xtalgrid_scoring.networks import load_network
 
 from ..fit.losses import group_losses, window_logits
 from .arrays import sha256_of
 from .format import NO_LABEL, RECORD
-from .reading import ChopSet
+from .reading import TAUGHT, ChopSet
 
 
-def teach(folder: Path, marco: Path, weights: Path) -> None:
+def teach(folder: Path, marco: Path, weights: Path) -> bool:
     """Add ``patch_hints.npy`` and ``patch_losses.npy`` to a finished set; where both are there, do nothing.
+
+    Returns whether they are by these two networks, and not by others that taught the set before.
 
     Parameters
     ----------
@@ -46,9 +48,10 @@ def teach(folder: Path, marco: Path, weights: Path) -> None:
         If a network is missing or can't be loaded.
     """
     chosen = ChopSet(folder)
-    if chosen.is_taught:
-        return
-    teacher_id, classifier_id = read_manifest(marco).default["second_opinion"], default_models(weights)[1]
+    teacher_id, classifier_id = second_opinion_at(marco)[0].sha256, default_models(weights)[1]
+    taught_by = {"teacher": teacher_id, "classifier": classifier_id}
+    if chosen.is_taught and "taught_by" in chosen.records[0]:  # else killed before the end
+        return bool(chosen.records[0]["taught_by"] == taught_by)
     _, teacher = find_model(teacher_id, "second_opinion", [marco])
     _, classifier = find_model(classifier_id, "classifier", [weights])
     sees = load_network(teacher, "features", "MARCO's network")
@@ -59,12 +62,13 @@ def teach(folder: Path, marco: Path, weights: Path) -> None:
         hints.append(sees(second_opinion.network_input(WellPixels(mirrored(patch))))[0].astype(np.float16))
         losses.append(patch_loss(maps(patch[None]), chosen.patch_labels[index]))
     record = chosen.records[0]
-    for name, array in (("patch_hints.npy", np.array(hints)), ("patch_losses.npy", np.array(losses, np.float32))):
+    for name, array in zip(TAUGHT, (np.array(hints), np.array(losses, np.float32)), strict=True):
         with replacing(folder / name) as stream:
             np.save(stream, array)
         record["arrays"][name] = {"shape": list(array.shape), "sha256": sha256_of(folder / name)}
-    record["taught_by"] = {"teacher": teacher_id, "classifier": classifier_id}
+    record["taught_by"] = taught_by
     write_atomically(folder / RECORD, (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode())
+    return True
 
 
 def mirrored(patch: Pixels) -> Pixels:

@@ -6,7 +6,6 @@ nobody has drawn boxes. A well with a crystal in one corner does not belong here
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -20,10 +19,12 @@ from xtalgrid_core.drops import INSIDE, find_drop, largest_region
 from xtalgrid_core.errors import ImageError
 from xtalgrid_core.images import Levels, Pixels, classifier_view, read_image, resize
 from xtalgrid_core.outcomes import CLASSES, PRIORITY, Group, Outcome
-from xtalgrid_core.scale import to_reference
+from xtalgrid_core.scale import pixel_size, to_reference
 
+from .arrays import sha256_of
 from .contours import Bool, contour_map, lengths
 from .format import NO_LABEL, PATCH, PATCH_STARTS, SetError
+from .sources import read_lines
 from .writing import ChopSetWriter
 
 Mask = npt.NDArray[np.float32]
@@ -43,6 +44,11 @@ class Row(NamedTuple):
     um: float
     stretch: float
 
+    @property
+    def name(self) -> str:
+        """Name in the set: all scales of one picture are wells of their own."""
+        return f"{self.image} at {self.um:g} µm"
+
 
 def read_list(path: Path) -> list[Row]:
     """Read a CSV file with the columns `COLUMNS` (``stretch`` may be missing).
@@ -52,28 +58,31 @@ def read_list(path: Path) -> list[Row]:
     SetError
         Names the first line that can't be used.
     """
-    rows = []
-    with path.open(newline="", encoding="utf-8") as stream:
-        for number, line in enumerate(csv.DictReader(stream), start=2):
-            try:
-                row = Row(
-                    line["image"],
-                    Outcome(line["outcome"]),
-                    float(line["pixel_size_um"]),
-                    float(line.get("stretch") or 1),
-                )
-            except (KeyError, TypeError, ValueError) as error:
-                raise SetError(f"{path}, line {number}: needs {', '.join(COLUMNS)} ({error!r})") from error
-            if row.outcome not in CLASSES or row.outcome.group is Group.CRYSTAL:
-                raise SetError(
-                    f"{path}, line {number}: {row.outcome.value!r} can't fill a whole drop; leave this line out"
-                )
-            rows.append(row)
-    return rows
+    rows: dict[str, Row] = {}
+    for number, line in read_lines(path):
+        try:
+            um = float(line["pixel_size_um"])
+            row = Row(line["image"], Outcome(line["outcome"]), pixel_size(1, 1, um).um, float(line.get("stretch") or 1))
+            if not 0.1 <= row.stretch <= 10:
+                raise ValueError(f"stretch is {row.stretch}; give 0.1 to 10")
+        except (KeyError, TypeError, ValueError) as error:
+            raise SetError(f"{path}, line {number}: needs {', '.join(COLUMNS)} ({error!r})") from error
+        if row.outcome not in CLASSES or row.outcome.group is Group.CRYSTAL:
+            raise SetError(f"{path}, line {number}: {row.outcome.value!r} can't fill a whole drop; leave this line out")
+        if rows.setdefault(row.name, row) is not row:
+            raise SetError(f"{path}, line {number}: lists {row.name} again; leave one of the lines")
+    return list(rows.values())
 
 
 def build(
-    listing: Path, images: Path, out: Path, segment: Callable[[Pixels], Mask], *, patches: int = 6, seed: int = 0
+    listing: Path,
+    images: Path,
+    out: Path,
+    segment: Callable[[Pixels], Mask],
+    *,
+    patches: int = 6,
+    seed: int = 0,
+    segmenter: str = "",
 ) -> dict[str, str]:
     """Write the patches of a list's wells as a training set; return the unusable images with the reasons.
 
@@ -86,11 +95,20 @@ def build(
         `crops.Segmenter.mask`.
     patches
         Number of patches per image, at random places around its drop.
+    segmenter
+        SHA-256 of the network behind `segment`, for the record.
     """
-    arguments = {"listing": listing.name, "patches": patches, "seed": seed}
+    arguments = {
+        "listing": listing.name,
+        "listing_sha256": sha256_of(listing),
+        "images": str(images),
+        "patches": patches,
+        "seed": seed,
+        "segmenter": segmenter,
+    }
     with ChopSetWriter(out, "xtalgrid-train uniform", arguments) as writer:
         for number, row in enumerate(read_list(listing)):
-            name = f"{row.image} at {row.um:g} µm"
+            name = row.name
             if name in writer.done:
                 continue
             try:

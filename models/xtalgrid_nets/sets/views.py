@@ -5,7 +5,6 @@ A smaller segmenter learns from it to see in real pictures what the larger one s
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +12,11 @@ import numpy as np
 from xtalgrid_core.errors import ImageError
 from xtalgrid_core.images import Pixels, WellPixels, read_image
 
+from .arrays import sha256_of
 from .build import Summary
 from .crops import Segmenter
 from .format import SetError
-from .sources import read_file
+from .sources import read_file, read_lines
 from .writing import ChopSetWriter
 
 TRAIN = "train"
@@ -32,11 +32,12 @@ def read_list(path: Path) -> list[str]:
     SetError
         If there is no such column, or no line is left.
     """
-    with path.open(newline="", encoding="utf-8") as stream:
-        lines = csv.DictReader(stream)
-        if "image" not in (lines.fieldnames or []):
-            raise SetError(f"{path}: has no column image; name it in the first line")
-        images = [line["image"] for line in lines if line.get("split", TRAIN) == TRAIN]
+    images = []
+    for number, line in read_lines(path):
+        if not line.get("image"):
+            raise SetError(f"{path}, line {number}: has no column image, or nothing in it; name it in the first line")
+        if line.get("split", TRAIN).lower() == TRAIN:
+            images.append(line["image"])
     if not images:
         raise SetError(f"{path}: no line is to train on; look at its column split")
     return list(dict.fromkeys(images))
@@ -54,7 +55,14 @@ def build(listing: Path, images: Path, out: Path, segmenter: Segmenter, *, parts
     parts
         Number of random parts of each picture beside the whole, each segmented by itself.
     """
-    arguments = {"listing": listing.name, "parts": parts, "seed": seed, "segmenter": segmenter.sha256}
+    arguments = {
+        "listing": listing.name,
+        "listing_sha256": sha256_of(listing),
+        "images": str(images),
+        "parts": parts,
+        "seed": seed,
+        "segmenter": segmenter.sha256,
+    }
     with ChopSetWriter(out, "xtalgrid-train views", arguments) as writer:
         for number, name in enumerate(read_list(listing)):
             if name in writer.done:

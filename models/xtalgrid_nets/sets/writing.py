@@ -18,6 +18,7 @@ import numpy.typing as npt
 from xtalgrid_core.files import replacing, write_atomically
 from xtalgrid_core.outcomes import CLASSES
 
+from ..claim import Claim
 from .arrays import GrowingArray, sha256_of
 from .format import JOURNAL, KINDS, RECORD, TABLE, SetError, WellRow, held_out, text_lines
 
@@ -39,6 +40,8 @@ class ChopSetWriter:
     ------
     SetError
         If the folder holds a finished set, or one begun with other arguments.
+    Busy
+        If another process is writing a set there.
     """
 
     def __init__(self, folder: Path, builder: str, arguments: Mapping[str, Any]) -> None:
@@ -56,13 +59,18 @@ class ChopSetWriter:
         """Image → the reason why it is not in the set."""
         self.left_out: Counter[str] = Counter()
         """Reason → number of usable items that were left out for it."""
-        if (folder / RECORD).exists():
-            raise SetError(f"{folder}: already holds a finished training set; give another folder, or remove this one")
+        self._refuse_finished()
         folder.mkdir(parents=True, exist_ok=True)
-        self._resume()
-        self._journal = (folder / JOURNAL).open("a", encoding="utf-8")
-        if not self._journal.tell():
-            self._note(self._made_by)
+        self._claim = Claim(folder)
+        try:
+            self._refuse_finished()  # perhaps by another process a moment ago
+            self._resume()
+            self._journal = (folder / JOURNAL).open("a", encoding="utf-8")
+            if not self._journal.tell():
+                self._note(self._made_by)
+        except BaseException:
+            self._claim.give_up()
+            raise
 
     def add(
         self,
@@ -151,11 +159,20 @@ class ChopSetWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for array in self._arrays.values():
-            array.close()
-        self._journal.close()
-        if kind is None:
-            self._finish()
+        try:
+            for array in self._arrays.values():
+                array.close()
+            self._journal.close()
+            if kind is None:
+                self._finish()
+        finally:
+            self._claim.give_up()
+
+    def _refuse_finished(self) -> None:
+        if (self.folder / RECORD).exists():
+            raise SetError(
+                f"{self.folder}: already holds a finished training set; give another folder, or remove this one"
+            )
 
     def _resume(self) -> None:
         """Read the journal of an interrupted build; its last line may be half written."""

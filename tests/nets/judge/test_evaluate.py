@@ -16,9 +16,11 @@ pytest.importorskip("matplotlib", reason="judging needs the extra [train]")
 from tests.conftest import BLUE, RED, encoded, well
 
 from xtalgrid_core import wire
+from xtalgrid_core.errors import FailureReason
 from xtalgrid_core.outcomes import Group, Outcome
 from xtalgrid_nets.cli import judge as commands
-from xtalgrid_nets.judge import judged, report, scoring, truth
+from xtalgrid_nets.judge import judged, report, scoring, tables, truth
+from xtalgrid_scoring.pool import Pool
 from xtalgrid_synth import render_plate
 
 WELLS = (Outcome.HARVESTABLE, Outcome.PRECIPITATE, Outcome.NULL_EXPERIMENT, Outcome.CLEAR)
@@ -115,6 +117,7 @@ def test_a_real_well_that_trains_is_not_judged(tiny_weights: Path, tmp_path: Pat
         commands.evaluate, [*arguments, "--trained", str(tmp_path / "trained.csv"), "--jobs", "1"]
     )
     assert done.exit_code == 0, done.output
+    assert f"1 of 2 real wells train, by {tmp_path / 'trained.csv'}, and are left out\n" in done.output
     (source,) = json.loads((tmp_path / "out" / "report.json").read_bytes())["sources"]
     assert [group for group, row in source["table3"]["p_crystal 0.2"]["groups"].items() if row["of"]] == ["clear"]
 
@@ -153,3 +156,53 @@ def test_weights_that_are_not_there_are_named(plates: Path, tmp_path: Path) -> N
     )
     assert done.exit_code == 1
     assert "manifest.json" in done.output
+
+
+def test_a_well_is_scored_with_the_pixel_size_of_its_table(tiny_weights: Path, tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(encoded(well(RED if name == "a.png" else BLUE)))
+    text = "plate,image,label,pixel_size_um\nA,a.png,crystal,{}\nA,b.png,clear,\n"
+    settings = scoring.Settings(weights=tiny_weights)
+    for size in (2.5, 3.5):  # and answers for one size are not taken for another
+        (tmp_path / "wells.csv").write_text(text.format(size))
+        truths = truth.lab_wells(tmp_path / "wells.csv")
+        answers = scoring.score_wells(truths, settings, tmp_path / "scores")
+        first, second = (answers[each.path] for each in truths)
+        assert (first.pixel_size_um, first.pixel_size_origin) == (size, "configured")
+        assert second.pixel_size_origin == "guessed"
+
+
+def test_a_failure_that_may_pass_is_not_kept(
+    tiny_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.png").write_bytes(encoded(well(RED)))
+    settings = scoring.Settings(weights=tiny_weights)
+    slow = wire.Failed(number=0, reason=FailureReason.TIMED_OUT, detail="more than 600 seconds")
+    with monkeypatch.context() as busy:
+        busy.setattr(Pool, "score", lambda *_, **__: slow)
+        assert list(scoring.score([tmp_path / "a.png"], settings, tmp_path / "scores").values()) == [slow]
+    (answer,) = scoring.score([tmp_path / "a.png"], settings, tmp_path / "scores").values()
+    assert answer.outcome is Outcome.HARVESTABLE
+
+
+def test_two_folders_of_plates_of_one_name_are_not_one_source(plates: Path, tmp_path: Path) -> None:
+    other = ["--plates", str(tmp_path / plates.name)]
+    done = CliRunner().invoke(commands.evaluate, [str(tmp_path), "--plates", str(plates), *other])
+    assert done.exit_code == 1
+    assert f"two folders are called {plates.name}" in done.output
+
+
+def test_no_two_figures_have_one_name() -> None:
+    names = tables.slugs(["more: a-b", "more: a b", "蛋白", "結晶", "wells: single ones"])
+    assert names["wells: single ones"] == "wells-single-ones"
+    assert len(set(names.values())) == 5
+    assert all(name.isascii() and name for name in names.values())
+
+
+@pytest.mark.parametrize("words", [["calibrate"], ["second-opinion", "MARCO", "--plates"]])
+def test_nothing_is_fitted_to_the_plates_that_judge(tmp_path: Path, words: list[str]) -> None:
+    (tmp_path / "TE000016").mkdir()
+    (tmp_path / "TE000016" / "truth.csv").write_text("image,inspection,drop,outcome\na.jpg,1,A1a,clear\n")
+    done = CliRunner().invoke(commands.judge, [*words, str(tmp_path), "--work", str(tmp_path / "work")])
+    assert done.exit_code == 1
+    assert "TE000016 is a plate that networks are judged on" in done.output

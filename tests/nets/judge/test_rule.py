@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +14,14 @@ import pytest
 pytest.importorskip("sklearn", reason="judging needs the extra [train]")
 pytest.importorskip("onnxruntime")
 
+from tests.conftest import encoded, well
+
 from xtalgrid_core import wire
 from xtalgrid_core.chops import Box, cut, dense_window, smallest_overlap
 from xtalgrid_core.decision import decide
+from xtalgrid_core.errors import ConfigError, ImageError
 from xtalgrid_core.images import WellImage, network_input
+from xtalgrid_core.onnx_files import with_note
 from xtalgrid_core.options import Options, Rule
 from xtalgrid_core.outcomes import SCORED_GROUPS, Group, Outcome, published
 from xtalgrid_core.weights import PACKAGED, default_models, default_options, find_model
@@ -120,6 +127,45 @@ def test_the_windows_are_the_workers(tmp_path: Path) -> None:
         assert published(decided.outcome) is answer.outcome
     windows.collect(truths, tmp_path / "windows")
     assert written.stat().st_mtime_ns == before
+
+
+def test_windows_are_of_the_table_s_pixel_size_and_of_all_plates(tmp_path: Path, tiny_weights: Path) -> None:
+    """Two plates whose names have the same letters of ours, of wells that are 640 pixels wide."""
+    truths = []
+    for name, um in (("結晶-01", 1.13), ("蛋白-01", 2.26)):
+        (tmp_path / f"{um}.png").write_bytes(encoded(well()))
+        truths.append(Truth(tmp_path / f"{um}.png", "lab", "real", name, Group.CRYSTAL, pixel_size_um=um))
+    files = windows.collect(truths, tmp_path / "windows", tiny_weights)
+    assert len(set(files)) == 2
+    found = windows.read(tmp_path / "windows")
+    extents = {}
+    for plate, (_, boxes) in zip(found.plates.tolist(), found, strict=True):
+        extents[plate] = (boxes[:, 1] + boxes[:, 3]).max() - boxes[:, 1].min()
+    assert extents["蛋白-01"] == pytest.approx(2 * extents["結晶-01"], abs=64)
+
+
+def test_windows_of_several_networks_are_not_mixed(tmp_path: Path, tiny_weights: Path) -> None:
+    (tmp_path / "a.png").write_bytes(encoded(well()))
+    other = tmp_path / "other"
+    shutil.copytree(tiny_weights, other)
+    listed = json.loads((other / "manifest.json").read_bytes())
+    data = with_note((other / "classifier.onnx").read_bytes(), "note", "another one")
+    (other / "classifier.onnx").write_bytes(data)
+    (entry,) = (model for model in listed["models"] if model["role"] == "classifier")
+    entry["sha256"] = listed["default"]["classifier"] = hashlib.sha256(data).hexdigest()
+    (other / "manifest.json").write_text(json.dumps(listed))
+    for plate, weights in (("P1", tiny_weights), ("P2", other)):
+        truth = Truth(tmp_path / "a.png", "lab", "real", plate, Group.CRYSTAL)
+        windows.collect([truth], tmp_path / "windows", weights)
+    with pytest.raises(ConfigError, match=r"lab-p1\.npz and lab-p2\.npz were made with different networks"):
+        windows.read(tmp_path / "windows")
+
+
+def test_an_image_without_windows_is_named(tmp_path: Path, tiny_weights: Path) -> None:
+    (tmp_path / "torn.png").write_bytes(b"no picture")
+    truth = Truth(tmp_path / "torn.png", "lab", "real", "P1", Group.CRYSTAL)
+    with pytest.raises(ImageError, match=r"torn\.png"):
+        windows.collect([truth], tmp_path / "windows", tiny_weights)
 
 
 def test_a_network_in_training_sees_windows_one_by_one(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -73,8 +74,10 @@ def test_a_table_that_says_nonsense_is_refused(tmp_path: Path, text: str, said: 
 def test_a_table_as_a_spreadsheet_saves_it(tmp_path: Path, encoding: str) -> None:
     text = table(tmp_path, "image,label,plate\na.jpg,clear,Plätte\n")
     expected = lab_wells(text)
-    text.write_bytes(text.read_text(encoding="utf-8").encode(encoding))
-    assert lab_wells(text) == expected
+    for separator in ",;\t":
+        rows = "image,label,plate\na.jpg,clear,Plätte\n".replace(",", separator)
+        text.write_bytes(rows.encode(encoding))
+        assert lab_wells(text) == expected
 
 
 def test_a_table_that_is_not_there_is_named(tmp_path: Path) -> None:
@@ -117,16 +120,67 @@ def test_uv_images_are_no_wells_to_judge(tmp_path: Path) -> None:
 
 
 def test_only_images_that_train_are_left_out(tmp_path: Path) -> None:
-    listed = table(tmp_path, "image,sha256,use\na.png,0a,train\nb.png,0b,judge\n")
-    assert training_images(listed) == {"0a"}
-    with pytest.raises(ConfigError, match="no column use"):
-        training_images(table(tmp_path, "image,sha256\na.png,0a\n"))
+    first, second = "0a" * 32, "0b" * 32
+    listed = table(tmp_path, f"image,sha256,use\na.png,{first.upper()}, Train\nb.png,{second},judge\n")
+    assert training_images(listed) == {first}
+    for text, said in (
+        (f"sha256\n{first}\n", "no column use"),
+        (f"sha256,use\n{first[:63]},train\n", "line 2: .* is no SHA-256 of 64 digits"),
+        (f"sha256,use\n{first},judge\n{second},trained\n", "line 3: use is 'trained'; write train or judge"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            training_images(table(tmp_path, text))
+
+
+def test_whether_a_judgement_is_sure_is_never_guessed(tmp_path: Path) -> None:
+    head = "plate,image,label,confidence\n"
+    cells = ("High", " low ", "")
+    rows = "".join(f"P,{number}.jpg,clear,{cell}\n" for number, cell in enumerate(cells))
+    assert [truth.sure for truth in lab_wells(table(tmp_path, head + rows))] == [True, False, True]
+    with pytest.raises(ConfigError, match="line 2: confidence is 'sure'; write high or low"):
+        lab_wells(table(tmp_path, f"{head}P,a.jpg,clear,sure\n"))
+
+
+def test_empty_lines_of_a_spreadsheet_are_no_wells_and_lines_keep_their_numbers(tmp_path: Path) -> None:
+    found = lab_wells(table(tmp_path, "plate,image,label\nP,a.jpg,clear\n\n,,\n"))
+    assert [truth.path.name for truth in found] == ["a.jpg"]
+    with pytest.raises(ConfigError, match="line 5: 'xtal' is not a group"):
+        lab_wells(table(tmp_path, "plate,image,label\nP,a.jpg,clear\n\n,,\nP,b.jpg,xtal\n"))
+
+
+def test_a_well_that_is_listed_twice_counts_once(tmp_path: Path) -> None:
+    head = "plate,image,label\nP,a.jpg,clear\n"
+    assert len(lab_wells(table(tmp_path, f"{head}P,./a.jpg,clear\n"))) == 1
+    with pytest.raises(ConfigError, match=r"a\.jpg: listed twice, with different judgements"):
+        lab_wells(table(tmp_path, f"{head}P,a.jpg,crystal\n"))
+
+
+def test_an_unknown_judgement_of_a_real_well_is_named_with_its_line(tmp_path: Path) -> None:
+    lines = "set,image,judgement,confidence,drop_mask_quality\nwells,a.png,clear,high,\nwells,b.png,xtal,high,\n"
+    (tmp_path / "labels.csv").write_text(lines)
+    with pytest.raises(ConfigError, match=r"labels\.csv, line 3: 'xtal' is not a group"):
+        real_wells(tmp_path)
+
+
+def test_rendered_plates_are_whole_and_of_one_renderer(tmp_path: Path) -> None:
+    for name, renderer in (("TE1", "2026-11-29"), ("TE2", "2026-11-30")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "settings.json").write_text(json.dumps({"renderer": renderer}))
+    (tmp_path / "TE1" / "truth.csv").write_text("image,inspection,drop,outcome\na.jpg,1,A1a,clear\n")
+    with pytest.raises(ConfigError, match="TE2: this plate was not rendered to the end"):
+        rendered_plates(tmp_path)
+    (tmp_path / "TE2" / "truth.csv").write_text("image,inspection,drop,outcome\na.jpg,1,A1a,xtal\n")
+    with pytest.raises(ConfigError, match=r"different renderers, 2026-11-29 \(TE1\) and 2026-11-30 \(TE2\)"):
+        rendered_plates(tmp_path)
+    (tmp_path / "TE2" / "settings.json").write_text(json.dumps({"renderer": "2026-11-29"}))
+    with pytest.raises(ConfigError, match=r"TE2/truth\.csv, line 2: 'xtal' is no class"):
+        rendered_plates(tmp_path)
 
 
 def test_a_lab_s_table_may_say_how_large_a_pixel_is(tmp_path: Path) -> None:
     head = "plate,image,label,pixel_size_um\n"
     found = lab_wells(table(tmp_path, f"{head}P1,a.jpg,clear,2.6\nP1,b.jpg,clear,\n"))
     assert [truth.pixel_size_um for truth in found] == [2.6, None]
-    for wrong in ("small", "0", "nan"):
-        with pytest.raises(ConfigError, match="line 2: pixel_size_um is no number above 0"):
+    for wrong in ("small", "0", "nan", "1130"):
+        with pytest.raises(ConfigError, match="line 2: pixel_size_um is no number from"):
             lab_wells(table(tmp_path, f"{head}P1,a.jpg,clear,{wrong}\n"))

@@ -186,3 +186,16 @@ def test_questions_that_only_the_user_can_answer_are_asked(chops: Path, tmp_path
     assert "needs a group (?P<plate>" in run("unpack", pack, tmp_path / "lab", "--classes", names, "--wells", "A")
     assert "not a regular expression" in run("unpack", pack, tmp_path / "lab", "--wells", "(")
     assert "unknown outcome 'cristal'" in run("unpack", pack, tmp_path / "lab", "--classes", "cristal")
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), 1.5, 3.0])
+def test_a_label_of_no_class_costs_its_image_alone(chops: Path, tmp_path: Path, number: float) -> None:
+    pack = foreign(tmp_path, chops)
+    records = [unpack_image(payload) for payload in read_records(pack)]
+    with PackWriter(tmp_path / "lab") as writer:
+        for record in records:
+            label = number if record.number == 0 else record.labels[0]
+            writer.add(record._replace(labels=np.array([label], np.float32)), f"{record.number}.jpg")
+    output = run("unpack", pack, tmp_path / "made", "--classes", "crystals harvestable,clear,rim")
+    assert "3 chops" in output
+    assert "is not one of the classes" in output

@@ -14,7 +14,9 @@ pytest.importorskip("torch", reason="training needs the extra [train]")
 
 from xtalgrid_core.outcomes import PRIORITY, Outcome
 from xtalgrid_nets.cli import sets as commands
-from xtalgrid_nets.sets.boxes import COLUMNS
+from xtalgrid_nets.sets.boxes import COLUMNS, build_from_marks
+from xtalgrid_nets.sets.format import SetError
+from xtalgrid_nets.sets.labels import Labels
 from xtalgrid_nets.sets.reading import ChopSet
 
 HEIGHT, WIDTH = 600, 800
@@ -75,6 +77,10 @@ def test_boxes_become_chops_around_them_and_outlines_masks(tmp_path):
         (box("crystals harvestable", "x", 1, 2, 3), "the box ['x'"),
         (box("crystals harvestable", 1e9, 1, 2, 3), "not in an image"),
         ({"label": "drop", "kind": "outline", "outline": "[[1]]"}, "is not [[row, col], …]"),
+        ({"label": "drop", "kind": "outline", "outline": "[[1, 2], [3, 4]]"}, "of three points or more"),
+        ({"label": "drop", "kind": "outline", "outline": "[[1, 2], [3, NaN], [3, 4]]"}, "of three points or more"),
+        (box("crystals harvestable", 1, 1, 2, 3, pixel_size_um="1,13"), "pixel_size_um is 1,13: could not convert"),
+        (box("crystals harvestable", 1, 1, 2, 3, pixel_size_um="nan"), "pixel_size_um is nan"),
         (box("crystals harvestable", 1, 1, 2, 3, image="P1/none.png"), "no such file"),
     ],
 )
@@ -87,3 +93,12 @@ def test_what_cannot_be_used_is_listed_with_its_image(tmp_path, line, reason):
 def test_images_without_a_person_s_box_are_left_out(tmp_path):
     made = make(tmp_path, box("blob", 1, 1, 2, 3), box("x", 1, 1, 2, 3, kind="point"))
     assert "1  images without a person's box or outline" in made.output
+
+
+def test_a_set_goes_on_only_with_the_same_meanings(tmp_path, monkeypatch):
+    table = write(tmp_path, box("salt", 1, 1, 2, 3))
+    with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
+        killed.setattr("xtalgrid_nets.sets.boxes._add", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        build_from_marks(table, tmp_path / "set", Labels(["salt=other"]))
+    with pytest.raises(SetError, match="with other arguments"):
+        build_from_marks(table, tmp_path / "set", Labels(["salt=clear"]))

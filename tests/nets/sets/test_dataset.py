@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from xtalgrid_nets.sets.format import SetError
 from xtalgrid_nets.sets.labels import Labels
 from xtalgrid_nets.sets.published import EDGE_UM, Rules, _inside, chop_well
 from xtalgrid_nets.sets.reading import ChopSet
+from xtalgrid_nets.sets.sources import LabelledWell, PassedOver, from_class_folders
 from xtalgrid_nets.sets.uv import REACH, glow_map
 from xtalgrid_synth import Nature, RenderedWell, render_uv, render_well
 
@@ -342,3 +344,47 @@ def test_the_rules_are_judged_on_wells_whose_chops_are_known() -> None:
     published, inside, mate = (crystals[name] for name in crystals)
     assert published[0] >= inside[0] >= mate[0] > 0  # each asks for more than the one before
     assert published[1] >= inside[1] >= mate[1]
+
+
+def test_class_folders_have_odd_names_thumbnails_and_second_formats(tmp_path: Path) -> None:
+    for name in ("A1.jpg", "A1.TIF", "@eaDir/A1.jpg", "#recycle/A2.jpg", ".A3.jpg", "deep/A1.jpg"):
+        (tmp_path / "clear" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "clear" / name).write_bytes(b"")
+    (tmp_path / ".Trash").mkdir()
+    (Path(os.fsdecode(os.fsencode(tmp_path) + b"/clear/K\xfcvette.jpg"))).write_bytes(
+        b""
+    )  # as old Windows shares have it
+    entries = list(from_class_folders(tmp_path, Labels()))
+    assert sorted(entry.image for entry in entries if isinstance(entry, LabelledWell)) == [
+        "clear/A1.jpg", "clear/Küvette.jpg", "clear/deep/A1.jpg",
+    ]  # fmt: skip
+    assert [(entry.image, entry.reason) for entry in entries if isinstance(entry, PassedOver)] == [
+        ("clear/A1.TIF", "another format of an image")
+    ]
+
+
+def test_frozen_wells_do_not_train(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.png").write_bytes(f"no picture {name}".encode())
+    (tmp_path / "frozen").mkdir()
+    (tmp_path / "frozen" / "copy.png").write_bytes((tmp_path / "a.png").read_bytes())
+    (tmp_path / "frozen" / "wells.csv").write_text("plate,image,label\nP,copy.png,\n")
+    (tmp_path / "wells.csv").write_text("plate,image,label\nP,a.png,clear\nP,b.png,clear\n")
+    words = ["dataset", str(tmp_path / "wells.csv"), str(tmp_path / "set")]
+    done = CliRunner().invoke(commands.sets, [*words, "--frozen", str(tmp_path / "frozen" / "wells.csv")])
+    assert "left out        1  frozen: no model is fitted to it" in done.output
+    assert "failed  b.png" in done.output
+    assert "a.png" not in done.output
+
+
+def test_a_mask_is_of_one_image(tmp_path: Path) -> None:
+    for plate in ("P1", "P2"):
+        (tmp_path / plate).mkdir()
+        Image.fromarray(np.zeros((80, 80, 3), np.uint8)).save(tmp_path / plate / "A1.png")
+    (tmp_path / "masks").mkdir()
+    Image.fromarray(np.zeros((80, 80), np.uint8)).save(tmp_path / "masks" / "A1.png")
+    (tmp_path / "wells.csv").write_text("plate,image,label\nP1,P1/A1.png,clear\nP2,P2/A1.png,clear\n")
+    words = ["dataset", str(tmp_path / "wells.csv"), str(tmp_path / "set"), "--masks", str(tmp_path / "masks")]
+    done = CliRunner().invoke(commands.sets, words)
+    assert done.exit_code == 1
+    assert "A1.png: is it the mask of P1/A1.png or of P2/A1.png?" in done.output

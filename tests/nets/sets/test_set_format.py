@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -102,9 +103,40 @@ def test_a_changed_byte_is_noticed(tmp_path: Path) -> None:
 def test_a_set_that_does_not_fit_together_is_refused(tmp_path: Path) -> None:
     with ChopSetWriter(tmp_path / "set", "test", {}) as writer:
         add(writer, "a.jpg", SEEN, 10)
+    record = json.loads((tmp_path / "set" / "dataset.json").read_text())
     np.save(tmp_path / "set" / "labels.npy", np.zeros(1, np.uint8))
+    with pytest.raises(SetError, match=r"labels\.npy: has 1 rows, but 2 by dataset\.json"):
+        ChopSet(tmp_path / "set")
+    record["arrays"]["labels.npy"]["shape"] = [1]
+    (tmp_path / "set" / "dataset.json").write_text(json.dumps(record))
     with pytest.raises(SetError, match="differ in length"):
         ChopSet(tmp_path / "set")
     (tmp_path / "set" / "labels.npy").unlink()
+    with pytest.raises(SetError, match=r"labels\.npy: missing or cut short"):
+        ChopSet(tmp_path / "set")
+    del record["arrays"]["labels.npy"]
+    (tmp_path / "set" / "dataset.json").write_text(json.dumps(record))
     with pytest.raises(SetError, match="not all of chops, labels, wells"):
         ChopSet(tmp_path / "set")
+
+
+@pytest.mark.parametrize("left", [0, 200_000])
+def test_a_copy_that_was_cut_short_is_no_set(tmp_path: Path, left: int) -> None:
+    """With 200 kB the header and a chop are there; with none of the three files, the set would just be smaller."""
+    with ChopSetWriter(tmp_path / "set", "test", {}) as writer:
+        add(writer, "a.jpg", SEEN, 10)
+    os.truncate(tmp_path / "set" / "chops.npy", left)
+    with pytest.raises(SetError, match=r"chops\.npy: missing or cut short .*; copy the set again"):
+        ChopSet(tmp_path / "set")
+    for name in ("chops", "labels", "wells"):
+        (tmp_path / "set" / f"{name}.npy").unlink()
+    with pytest.raises(SetError, match=r"chops\.npy: missing or cut short"):
+        ChopSet(tmp_path / "set")
+
+
+def test_a_set_counts_once(tmp_path: Path) -> None:
+    with ChopSetWriter(tmp_path / "set", "test", {}) as writer:
+        add(writer, "a.jpg", SEEN, 10)
+    (tmp_path / "link").symlink_to(tmp_path / "set")
+    with pytest.raises(SetError, match="set: given twice"):
+        ChopSet([tmp_path / "set", tmp_path / "link"])

@@ -73,8 +73,47 @@ def test_patches_of_a_clear_and_a_full_drop(tmp_path: Path) -> None:
     assert failed["image"].startswith("torn.png")
 
 
-@pytest.mark.parametrize("line", ["a.png,crystals harvestable,1.13,1", "a.png,cloudy,1.13,1", "a.png,clear,,1"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "a.png,crystals harvestable,1.13,1",
+        "a.png,cloudy,1.13,1",
+        "a.png,clear,,1",
+        "a.png,clear,nan,1",
+        "a.png,clear,1.13,0",
+    ],
+)
 def test_a_list_that_cannot_be_true_names_its_line(tmp_path: Path, line: str) -> None:
     (tmp_path / "list.csv").write_text(f"image,outcome,pixel_size_um,stretch\n{line}\n")
     with pytest.raises(SetError, match="line 2"):
         read_list(tmp_path / "list.csv")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_list_as_a_spreadsheet_saves_it(tmp_path: Path, encoding: str) -> None:
+    text = "image;outcome;pixel_size_um;stretch\nKüvette.png;clear;1.13;\n;;;\n"
+    (tmp_path / "list.csv").write_text(text.replace(";;;\n", ""), encoding=encoding)
+    assert [(row.image, row.um, row.stretch) for row in read_list(tmp_path / "list.csv")] == [("Küvette.png", 1.13, 1)]
+    (tmp_path / "list.csv").write_bytes(text.encode("latin-1"))
+    with pytest.raises(SetError, match="not UTF-8"):
+        read_list(tmp_path / "list.csv")
+
+
+def test_a_picture_is_listed_once_for_each_scale(tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text("image,outcome,pixel_size_um\na.png,clear,1.13\na.png,precipitate,1.130\n")
+    with pytest.raises(SetError, match=r"line 3: lists a\.png at 1\.13 µm again"):
+        read_list(tmp_path / "list.csv")
+
+
+def test_another_list_of_that_name_does_not_go_on_with_a_set(tmp_path: Path) -> None:
+    def killed(image: Pixels) -> np.ndarray:
+        raise KeyboardInterrupt
+
+    for name in ("a.png", "b.png"):
+        Image.fromarray(np.zeros((80, 80, 3), np.uint8)).save(tmp_path / name)
+    (tmp_path / "list.csv").write_text("image,outcome,pixel_size_um\na.png,clear,1.13\n")
+    with pytest.raises(KeyboardInterrupt):
+        build(tmp_path / "list.csv", tmp_path, tmp_path / "set", killed)
+    (tmp_path / "list.csv").write_text("image,outcome,pixel_size_um\nb.png,clear,1.13\n")
+    with pytest.raises(SetError, match="with other arguments"):
+        build(tmp_path / "list.csv", tmp_path, tmp_path / "set", killed)

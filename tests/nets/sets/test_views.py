@@ -47,3 +47,8 @@ def test_a_list_without_pictures_is_refused(tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text("image,split\na.png,judge\n")
     with pytest.raises(SetError, match="no line is to train on"):
         read_list(tmp_path / "list.csv")
+
+
+def test_a_list_as_a_spreadsheet_saves_it(tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text("image,split\na.png,Train\nb.png,judge\n", encoding="utf-8-sig")
+    assert read_list(tmp_path / "list.csv") == ["a.png"]

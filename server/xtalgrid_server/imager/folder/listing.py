@@ -8,6 +8,7 @@ from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from xtalgrid_core.files import SYSTEM_FOLDERS
 from xtalgrid_core.images import SUFFIXES
 
 from ...config import Config
@@ -21,14 +22,6 @@ LINK = "link to a folder (import that folder itself)"
 DEAD_LINK = "link that leads nowhere"
 OWN = "folder with xtalgrid's own data"
 SYSTEM = "folder of deleted files, thumbnails or snapshots"
-
-_SYSTEM_FOLDERS = frozenset(
-    (
-        *("#recycle", "@recycle", "$recycle.bin", "recycler", "lost+found"),
-        *("@eadir", "__macosx", "#snapshot", "~snapshot", "@recently-snapshot", "system volume information"),
-    )
-)
-"""What file servers and operating systems add to a share, in small letters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +82,7 @@ def _not_entered(entry: os.DirEntry[str], folder: Path, own: Container[Path]) ->
         return LINK
     if folder / entry.name in own:
         return OWN
-    return SYSTEM if entry.name.lower() in _SYSTEM_FOLDERS else None
+    return SYSTEM if entry.name.lower() in SYSTEM_FOLDERS else None
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
