@@ -312,7 +312,7 @@ def meaning(label: str, groups: Mapping[str, Group] = _GROUPS) -> tuple[Group | 
 
 
 def is_sure(confidence: str, where: str, default: bool = True) -> bool:
-    """Return what a cell ``high`` or ``low`` says, and `default` if it is empty.
+    """Return whether a cell is ``high``, not ``medium`` or ``low``, and `default` if it is empty.
 
     Raises
     ------
@@ -320,8 +320,8 @@ def is_sure(confidence: str, where: str, default: bool = True) -> bool:
         If it says anything else; the message begins with `where`.
     """
     word = confidence.strip().lower()
-    if word not in ("", "high", "low"):
-        raise ConfigError(f"{where}: confidence is {confidence!r}; write high or low")
+    if word not in ("", "high", "medium", "low"):
+        raise ConfigError(f"{where}: confidence is {confidence!r}; write high, medium or low")
     return word == "high" if word else default
 
 

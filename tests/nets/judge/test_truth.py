@@ -137,7 +137,7 @@ def test_whether_a_judgement_is_sure_is_never_guessed(tmp_path: Path) -> None:
     cells = ("High", " low ", "")
     rows = "".join(f"P,{number}.jpg,clear,{cell}\n" for number, cell in enumerate(cells))
     assert [truth.sure for truth in lab_wells(table(tmp_path, head + rows))] == [True, False, True]
-    with pytest.raises(ConfigError, match="line 2: confidence is 'sure'; write high or low"):
+    with pytest.raises(ConfigError, match="line 2: confidence is 'sure'; write high, medium or low"):
         lab_wells(table(tmp_path, f"{head}P,a.jpg,clear,sure\n"))
 
 
