@@ -90,6 +90,7 @@ def plan(config: Config, user: str | None, *, backfill: bool = False, publish: b
     urls = (config.imager_url, config.imager.write_url, config.ledger_url)
     databases = [make_url(url).database for url in urls if url.startswith("sqlite")]
     written = [config.frames_dir, *(Path(database).parent for database in databases if database)]
+    written += [config.image_root] if config.imager.folder else []  # create_work links its images there
     further = [config.imager.folder, *config.imager.linked_folders, *config.imager.ispyb.paths.values()]
     folders = [config.image_root, *(Path(folder) for folder in further if folder)]
     planned = Service(

@@ -139,6 +139,14 @@ def test_databases_outside_of_home_can_be_written():
     assert planned.writes == (Path("/data/a"),)
 
 
+@pytest.mark.parametrize(("folder", "writes"), [('folder = "/mnt/imager"\n', ("/data/images",)), ("", ())])
+def test_where_images_of_a_watched_folder_are_linked_can_be_written(folder, writes):
+    """All of them failed under systemd, "Read-only file system", and none by hand."""
+    planned = service(f'[imager]\nimage_root = "/data/images"\n{folder}')
+    assert planned.writes == tuple(map(Path, writes))
+    assert Path("/data/images") in planned.mounts
+
+
 @pytest.mark.parametrize("user", ["xtalgrid", None])
 def test_systemd_accepts_the_units_odd_paths_included(tmp_path, user):
     analyze = shutil.which("systemd-analyze")

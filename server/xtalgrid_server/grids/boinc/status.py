@@ -42,7 +42,7 @@ class BoincStatus:
     results_waiting, refusals_waiting
         Numbers of results and refusals that the next `xtalgrid assimilate` reads.
     newest_inspected, newest_scored
-        The newest inspection, and the newest with a score, in the imager's naive local time.
+        The newest inspection, and the newest with a score, in the imager's naive local time; none dated ahead of now.
     hosts, hosts_within_a_day
         Numbers of hosts that have had work, and of those that were seen within a day.
     failed_units
@@ -96,8 +96,8 @@ def boinc_status(ledger: Ledger, imager: ImagerDatabase, grid: BoincGrid, now: f
         work=grid.database.counts(now),
         results_waiting=sum(1 for _ in grid.results()),
         refusals_waiting=sum(1 for _ in grid.refused()),
-        newest_inspected=next((group[0].inspected for group in imager.newest_first(None, None)), None),
-        newest_scored=ledger.scores.newest_inspection(),
+        newest_inspected=imager.newest_inspection(),
+        newest_scored=ledger.scores.newest_inspection(imager.latest_date()),
         waiting_since=since and since.replace(tzinfo=UTC),
         hosts=len(hosts),
         hosts_within_a_day=sum(now - host.seen < _DAY for host in hosts),
