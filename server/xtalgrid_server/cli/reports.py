@@ -149,7 +149,10 @@ def disagreements_command(
     """List inspections that a person and xtalgrid put into different groups."""
     with System(config) as system:
         tell_unknown(system, chosen.barcode)
-        differing = disagreements(system.config, system.ledger, chosen, order, limit)
+        differing = disagreements(system.config, system.ledger, chosen, order, limit + 1)
+    has_more, differing = len(differing) > limit, differing[:limit]
+    if as_json or as_csv:
+        _say_that_more(has_more)
     if as_json:
         print_json(differing)
         return
@@ -173,8 +176,16 @@ def disagreements_command(
         print_csv(header, rows)
     elif rows:
         print_table(header, rows, right="inspection p_crystal")
+        if has_more:
+            say("… and more; --limit shows them")
     else:
         say("no disagreements")
+
+
+def _say_that_more(has_more: bool) -> None:
+    """Say on standard error that a file has not all."""
+    if has_more:
+        say("there are more; --limit shows them", err=True)
 
 
 @click.command("search")
@@ -198,6 +209,8 @@ def search_command(
     with System(config) as system:
         tell_unknown(system, chosen.barcode)
         groups = search(system.ledger, chosen, group_by)
+    if as_json or as_csv:
+        _say_that_more(len(groups) > limit)
     if as_json:
         print_json(groups[:limit])
         return

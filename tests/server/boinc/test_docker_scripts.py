@@ -160,3 +160,30 @@ def test_the_crontab_of_apache_has_what_boincs_tasks_do_not_run(tmp_path, stand_
         "*/5 * * * * bin/start --cron",
         "xtalgrid service install --cron --user-level",
     ]
+
+
+def test_a_file_that_is_no_worker_keeps_no_other_from_being_signed(tmp_path, stand_ins):
+    """As a worker that was not frozen for BOINC: nothing started, neither the project nor the viewer."""
+    for name in ("signing", "release", "workers", "project.image/bin"):
+        (tmp_path / name).mkdir(parents=True)
+    for name in ("a", "b"):
+        (tmp_path / "workers" / f"xtalgrid-worker-{name}").touch()
+    for name in ("private", "public"):
+        (tmp_path / ("signing" if name == "private" else "release") / f"code_sign_{name}").touch()
+    signer = tmp_path / "project.image" / "bin" / "sign_executable"
+    signer.write_text("#!/bin/sh\necho signature of $(basename $1)\n")
+    signer.chmod(0o755)
+    script = (DOCKER / "bin" / "sign.sh").read_text()
+    for name in ("signing", "release", "workers"):
+        script = script.replace(f"/{name}", f"{tmp_path}/{name}")
+    frozen = """case $* in
+        *frozen*worker-a*) echo "xtalgrid: not frozen for BOINC" >&2; exit 2;;
+        *frozen*) echo FOLDER; touch FOLDER/xtalgrid-worker_b;;
+        esac"""
+    folder = tmp_path / "release" / "apps"
+    folder.mkdir()
+    environment = stand_ins(xtalgrid=frozen.replace("FOLDER", str(folder))) | {"PROJECT_ROOT": f"{tmp_path}/project"}
+    done = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "not frozen for BOINC" in done.stderr
+    assert (folder / "xtalgrid-worker_b.sig").read_text() == "signature of xtalgrid-worker_b\n"
