@@ -12,9 +12,9 @@ case "$# ${1:-save}" in
 "0 save" | "1 save" | "2 restore") ;;
 *) usage ;;
 esac
-for service in mysql apache viewer; do
+for service in mysql apache viewer caddy; do
     if getent hosts "$service" >/dev/null; then
-        echo "$service is running; first: docker compose stop" >&2
+        echo "$service is running; first: docker compose --profile tls stop" >&2
         exit 1
     fi
 done
@@ -35,11 +35,15 @@ save)
 restore)
     file=/backup/$(basename "$2")
     # Broken, or a file of something else: nothing is changed.
-    tar --list --gzip --file "$file" ./mysql ./project ./xtalgrid >/dev/null || {
+    listed=$(mktemp)
+    has() { grep -q -x "./$1/" "$listed"; }
+    if ! tar --list --gzip --file "$file" >"$listed" || ! has mysql || ! has project || ! has xtalgrid; then
         echo "$file is not a whole backup of these volumes; nothing was changed" >&2
         exit 1
-    }
-    find . -mindepth 2 -delete
+    fi
+    for volume in *; do   # what a backup of an earlier version does not have stays
+        if has "$volume"; then find "$volume" -mindepth 1 -delete; fi
+    done
     tar --extract --gzip --numeric-owner --preserve-permissions --file "$file" || {
         echo "not all was restored; mend what tar says, and restore $file again before you start anything" >&2
         exit 1

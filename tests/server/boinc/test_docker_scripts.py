@@ -80,6 +80,21 @@ def test_a_full_disk_leaves_no_half_of_a_backup(tmp_path, backup):
     assert list((tmp_path / "backup").iterdir()) == []
 
 
+def test_a_volume_that_the_backup_does_not_have_stays_as_it_is(tmp_path, backup):
+    """As Caddy's, which backups had not at first."""
+    file = Path(backup().stdout.strip())
+    (tmp_path / "volumes" / "caddy").mkdir()
+    (tmp_path / "volumes" / "caddy" / "root.crt").touch()
+    assert backup("restore", file.name).returncode == 0
+    assert (tmp_path / "volumes" / "caddy" / "root.crt").exists()
+
+
+def test_every_volume_but_the_signing_keys_and_the_trials_is_in_the_backup():
+    plan = yaml.safe_load((DOCKER / "compose.yml").read_text())
+    kept = {mount.partition(":")[0] for mount in plan["services"]["backup"]["volumes"]}
+    assert set(plan["volumes"]) - kept == {"signing", "client", "oracle"}
+
+
 @pytest.mark.parametrize("words", [("restore",), ("restore", "a", "b"), ("save", "here"), ("help",)])
 def test_wrong_words_are_told_how_to_use_it(backup, words):
     done = backup(*words)
