@@ -13,6 +13,7 @@ from xtalgrid_core.outcomes import SCORED_GROUPS, Group
 from xtalgrid_core.terminal import print_table
 
 from ..config import Config
+from ..domain.images import has_date
 from ..reports.agreement import AgreementWithPeople, Order, agreement_with_people, disagreements
 from ..reports.entries import Filter
 from ..reports.explain import explain, explanation_lines
@@ -167,7 +168,7 @@ def disagreements_command(
             f"{one.p_crystal:.3f}" if as_csv else percent(one.p_crystal),
             f"{one.code} {one.person or f'any {one.group}'}",
             one.who,
-            f"{one.at:%Y-%m-%d}",
+            f"{one.at:%Y-%m-%d}" if has_date(one.at) else "",
             "; ".join(one.others),
         )
         for one in differing

@@ -13,6 +13,7 @@ from xtalgrid_core.frames import percent
 from xtalgrid_core.outcomes import Group, Outcome, published
 
 from ..config import Config
+from ..domain.images import has_date
 from ..imager.crystaltrak.database import ImagerDatabase
 from ..ledger.contents import Contents
 from ..ledger.imported_scores import ImportedScore, numbers_of
@@ -183,6 +184,7 @@ def history_lines(drop: History) -> Iterator[str]:
 
 def _step(step: ScoreEntry) -> str:
     zone = "" if step.what == "score table" else " UTC"
+    when = f"{step.at:%Y-%m-%d %H:%M}{zone:<4}" if has_date(step.at) else f"{'without a date':<20}"
     score = f"{step.code} {step.outcome or ''}".strip() or (
         "withdrew the score" if step.what == "viewer" else "deleted"
     )
@@ -191,4 +193,4 @@ def _step(step: ScoreEntry) -> str:
         p_crystal += f" (ours {percent(step.own_groups[0])}, MARCO's {percent(step.second_opinion.groups[0])})"
     who = "" if step.what == "ARTscore" else f" {step.who or '?'}:"
     detail = f"  ({step.detail})" if step.detail else ""
-    return f"{step.at:%Y-%m-%d %H:%M}{zone:<4}  {step.what}{who} {score}{p_crystal}{detail}"
+    return f"{when}  {step.what}{who} {score}{p_crystal}{detail}"
