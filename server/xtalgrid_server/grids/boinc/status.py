@@ -85,8 +85,14 @@ def lost_units(ledger: Ledger, grid: BoincGrid) -> list[str]:
     return [unit for unit in missing if unit in still]
 
 
-def boinc_status(ledger: Ledger, imager: ImagerDatabase, grid: BoincGrid, now: float | None = None) -> BoincStatus:
-    """Read the state of the project; `now` is in seconds since 1970."""
+def boinc_status(
+    ledger: Ledger,
+    imager: ImagerDatabase,
+    grid: BoincGrid,
+    now: float | None = None,
+    assimilated_ago: float | None = None,
+) -> BoincStatus:
+    """Read the state of the project at `now`, in seconds since 1970; `assimilated_ago`: see `health.task_problems`."""
     now = time.time() if now is None else now
     at, since = datetime.fromtimestamp(now, UTC), ledger.units.under_way_since()
     hosts, versions = grid.database.hosts(), grid.database.app_versions()
@@ -105,7 +111,7 @@ def boinc_status(ledger: Ledger, imager: ImagerDatabase, grid: BoincGrid, now: f
         failed_units={unit.name: unit.detail for unit in ledger.units.failed()},
         lost_units=tuple(lost_units(ledger, grid)),
         app_versions=tuple(versions),
-        problems=tuple(problems(grid.project, grid.home, versions)),
+        problems=tuple(problems(grid.project, grid.home, versions, assimilated_ago)),
     )
 
 
