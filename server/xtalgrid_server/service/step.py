@@ -36,10 +36,11 @@ _AGAIN = 86400.0
 
 
 def run_step(words: Sequence[str], environment: Mapping[str, str], limit: float | None = None) -> int:
-    """Run an ``xtalgrid`` command and return its exit code, or 0 if another run of the step is in progress.
+    """Run an ``xtalgrid`` command and return its exit code; 0 if another run is in progress, or units wait for weights.
 
     Without a terminal and outside systemd, which keeps its own log, the output is appended to ``log/COMMAND.log`` in
-    ``XTALGRID_HOME``, if that is set. That units wait for weights is repeated once a day only.
+    ``XTALGRID_HOME``, if that is set. That units wait is said at first and once a day; what follows in a crontab's line
+    goes on with the others.
     """
     command = [str(program()), *words]
     home = environment.get("XTALGRID_HOME")
@@ -49,7 +50,7 @@ def run_step(words: Sequence[str], environment: Mapping[str, str], limit: float 
         code = _run(command, environment, limit)
         if code == _TOO_LONG:
             say(f"xtalgrid {' '.join(words)}: {_how_it_ended(code)}", err=True)
-    if code == EXIT_BUSY:
+    if code in (EXIT_BUSY, EXIT_WAITS):
         return 0
     return code if code >= 0 else 128 - code  # killed by a signal: the code a shell would give
 
