@@ -20,6 +20,7 @@ from xtalgrid_server.cli.main import main
 from xtalgrid_server.config import from_string
 from xtalgrid_server.grids import local
 from xtalgrid_server.grids.local import LocalGrid, Worked
+from xtalgrid_server.reports.status import status, status_lines
 from xtalgrid_server.steps.system import System
 
 
@@ -148,6 +149,9 @@ def test_a_unit_whose_weights_are_away_for_a_while_waits(
     assert (list(grid.given_up()), grid.waiting()) == ([], [folder.name])
     assert "is not given up" in caplog.text and str(weights) in caplog.text
     assert (folder / "worker.log").exists() == (gone == "content")  # a worker is started only where it is needed
+    with System(from_string("", home=tmp_path / "home")) as system:
+        said = "\n".join(status_lines(status(system.config, system.ledger, system.imager)))
+    assert ("no weights  the oldest unit waits: " in said) == (gone != "content"), "contents are not read"
     monkeypatch.setattr(local, "_AGAIN", 0.2)
 
     def come_back():
