@@ -21,7 +21,7 @@ from ..ledger.contents import Contents
 from ..ledger.store import Ledger
 from .parts import condition_of, find_parts
 from .screens import is_xml, read_screen
-from .sheets import Sheet, hidden_columns_note, hidden_note, sheets, texts, with_value
+from .sheets import Sheet, hidden_columns_note, hidden_note, hidden_sheets_note, sheets, texts, with_value
 
 PLACES = ("barcode", "well", "row", "col", "subwell")
 TEXTS = {"project": 200, "sample": 200, "condition": 1000}
@@ -138,6 +138,7 @@ def _table(file: Path, barcode: str) -> _Read:
         raise ConfigError(f"{file}: no lines below the header")
     others = [sheet.name for sheet in there if sheet not in layouts]
     notes = [f"ignored the sheets {', '.join(others)}"] if others else []
+    notes += [hidden_sheets_note(there[0].hidden_beside)] if there[0].hidden_beside else []
     notes += [hidden_note(hidden.rows)] if hidden.rows else []
     notes += [hidden_columns_note([*hidden.columns])] if hidden.columns else []
     return contents, tuple(ignored), tuple(notes)

@@ -22,7 +22,7 @@ from ..domain.words import SCORE_COLUMNS, plain
 from ..ledger.imported_scores import Kind
 from . import polo
 from .foreign import ForeignScore, Line, Place, Source, Told, moment, utc
-from .sheets import Cell, NoValue, Row, Sheet, hidden_columns_note, sheets, with_value
+from .sheets import Cell, NoValue, Row, Sheet, hidden_columns_note, hidden_sheets_note, sheets, with_value
 
 _HEADER_IN = 20
 """Rows in which the header may be."""
@@ -175,6 +175,8 @@ class _Reader:
         ignored = [name for index, name in enumerate(self._header.headings) if name and index not in used]
         if ignored and not self._header.is_ours:
             yield f"ignored the columns {', '.join(ignored[:_SHOWN])}"
+        if beside := self._header.sheet.hidden_beside:
+            yield hidden_sheets_note(beside)
         hidden = [self._header.headings[index] for index in sorted(used & self._header.hidden)]
         if hidden:
             yield hidden_columns_note(hidden)

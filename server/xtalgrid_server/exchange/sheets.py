@@ -69,11 +69,12 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """A table in a file; `name` is empty in a CSV file. `separator` is the CSV's."""
+    """A table in a file; `name` is empty in a CSV file. `separator` is the CSV's, `hidden_beside` the hidden sheets."""
 
     file: Path
     name: str = ""
     separator: str = ""
+    hidden_beside: tuple[str, ...] = ()
 
     def rows(self) -> Iterator[Row]:
         """Read the rows that are not empty.
@@ -107,8 +108,14 @@ def hidden_columns_note(names: Sequence[str]) -> str:
     return f"{hidden} in Excel, and read like the others; delete in the file what was meant to be left out"
 
 
+def hidden_sheets_note(names: Sequence[str]) -> str:
+    """Name the sheets that are hidden, which are not read."""
+    hidden = f"the sheet {names[0]} is" if len(names) == 1 else f"the sheets {', '.join(names)} are"
+    return f"{hidden} hidden in Excel, and not read; unhide what was meant to be read"
+
+
 def sheets(file: Path) -> list[Sheet]:
-    """Return the tables in a file: that of a CSV file, or the sheets of an Excel workbook.
+    """Return the tables in a file: that of a CSV file, or the visible sheets of an Excel workbook.
 
     Raises
     ------
@@ -123,7 +130,10 @@ def sheets(file: Path) -> list[Sheet]:
     except OSError as error:
         raise ConfigError(f"cannot read {file}: {error.strerror}") from error
     if head.startswith(b"PK"):
-        return [Sheet(file, name) for name in _excel_sheets(file)]
+        shown, hidden = _excel_sheets(file)
+        if not shown:
+            raise ConfigError(f"{file}: no sheet to read; {hidden_sheets_note(hidden) if hidden else 'it has none'}")
+        return [Sheet(file, name, hidden_beside=tuple(hidden)) for name in shown]
     if head == _OLD_EXCEL:
         raise ConfigError(
             f"{file}: an old or encrypted Excel file; save it as .xlsx without a password, or as CSV UTF-8"
@@ -181,7 +191,8 @@ def _separator(file: Path) -> str:
 # ---- Excel ---------------------------------------------------------------------------------------------------------
 
 
-def _excel_sheets(file: Path) -> list[str]:
+def _excel_sheets(file: Path) -> tuple[list[str], list[str]]:
+    """Return the names of the sheets that Excel shows, and of those that it hides."""
     try:
         with zipfile.ZipFile(file) as archive:
             parts = archive.infolist()
@@ -198,7 +209,10 @@ def _excel_sheets(file: Path) -> list[str]:
                     with archive.open(part) as stream:
                         refuse_declarations(file, stream)
         with _workbook(file) as book:
-            return [sheet.title for sheet in book.worksheets if sheet.sheet_state == "visible"]
+            names: tuple[list[str], list[str]] = [], []
+            for sheet in book.worksheets:
+                names[sheet.sheet_state != "visible"].append(sheet.title)
+            return names
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
         raise _damaged(file, error) from error
 

@@ -100,6 +100,16 @@ def test_columns_that_excel_hides_are_read_and_named(system, workbook):
     assert next(unread(done)).startswith("the columns well, sample are hidden in Excel, and read like the others")
 
 
+def test_sheets_that_excel_hides_are_not_read_and_named(system, workbook):
+    def hide(book):
+        book["Old"].sheet_state = "hidden"
+
+    head = ["barcode", "well", "sample"]
+    done = workbook({"Old": [head, ["CI1", "A1", "x"]], "New": [head, ["CI1", "A2", "y"]]}, change=hide)
+    assert (done.rows, done.recorded) == (1, 1)
+    assert next(unread(done)) == "the sheet Old is hidden in Excel, and not read; unhide what was meant to be read"
+
+
 def test_each_sheet_that_is_a_layout_is_read_and_the_others_are_named(system, workbook):
     def merge(book):
         book["Stocks"].merge_cells("A2:A3")
