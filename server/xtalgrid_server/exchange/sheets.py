@@ -209,10 +209,10 @@ def _excel_sheets(file: Path) -> tuple[list[str], list[str]]:
                     with archive.open(part) as stream:
                         refuse_declarations(file, stream)
         with _workbook(file) as book:
-            names: tuple[list[str], list[str]] = [], []
+            by_state: tuple[list[str], list[str]] = [], []
             for sheet in book.worksheets:
-                names[sheet.sheet_state != "visible"].append(sheet.title)
-            return names
+                by_state[sheet.sheet_state != "visible"].append(sheet.title)
+            return by_state
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
         raise _damaged(file, error) from error
 
