@@ -12,6 +12,7 @@ while :; do
         xtalgrid boinc install '$PROJECT_ROOT'
         bin/start
         (echo 'PATH=$PATH'; echo 'SHELL=/bin/bash'; cat ./*.cronjob) | crontab
+        xtalgrid service install --cron --user-level    # adds what BOINC's tasks do not: sync, look_again, alerts
     "
     inotifywait -e attrib ".built_$PROJECT"
 done

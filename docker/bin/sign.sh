@@ -24,7 +24,9 @@ umask 022
 shopt -s nullglob
 for worker in /workers/xtalgrid-worker-*; do
     case $worker in *.sig | *.tar.gz | *.zip) continue ;; esac   # a release has the worker as a folder, too
-    folder=$(xtalgrid boinc app-version frozen "$worker" --apps /release/apps 2> >(grep -v "^to be signed" >&2))
+    # One that cannot be packaged is named, and keeps neither the others nor the server from starting.
+    folder=$(xtalgrid boinc app-version frozen "$worker" --apps /release/apps 2> >(grep -v "^to be signed" >&2)) ||
+        continue
     for program in "$folder"/xtalgrid-worker_*; do
         case $program in *.sig | *.part) continue ;; esac
         if [ -s "$worker.sig" ]; then

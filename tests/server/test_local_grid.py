@@ -11,13 +11,17 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from tests.conftest import encoded, entry, well
 from xtalgrid_core import wire
 from xtalgrid_core.weights import default_models, read_manifest
+from xtalgrid_server.cli.main import main
 from xtalgrid_server.config import from_string
 from xtalgrid_server.grids import local
 from xtalgrid_server.grids.local import LocalGrid, Worked
+from xtalgrid_server.reports.status import status, status_lines
+from xtalgrid_server.steps.system import System
 
 
 @pytest.fixture
@@ -145,6 +149,9 @@ def test_a_unit_whose_weights_are_away_for_a_while_waits(
     assert (list(grid.given_up()), grid.waiting()) == ([], [folder.name])
     assert "is not given up" in caplog.text and str(weights) in caplog.text
     assert (folder / "worker.log").exists() == (gone == "content")  # a worker is started only where it is needed
+    with System(from_string("", home=tmp_path / "home")) as system:
+        said = "\n".join(status_lines(status(system.config, system.ledger, system.imager)))
+    assert ("no weights  the oldest unit waits: " in said) == (gone != "content"), "contents are not read"
     monkeypatch.setattr(local, "_AGAIN", 0.2)
 
     def come_back():
@@ -159,3 +166,11 @@ def test_a_unit_whose_weights_are_away_for_a_while_waits(
     worked = grid.work(watch=True)
     thread.join()
     assert (worked.finished, worked.failed, worked.waiting) == (1, 0, 0)
+
+
+def test_the_exit_code_says_that_units_wait_for_weights(tmp_path, monkeypatch):
+    """With --watch it ends only when somebody stops it, which is no error to systemd."""
+    monkeypatch.setattr(System, "work", lambda self, watch: Worked(waiting=2))
+    for options, code in (((), 78), (("--watch",), 0)):
+        done = CliRunner().invoke(main, ["--home", str(tmp_path / "home"), "grid", *options])
+        assert (done.exit_code, done.stdout.startswith("2 units wait for weights")) == (code, True)

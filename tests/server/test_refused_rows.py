@@ -5,12 +5,16 @@ from datetime import datetime
 
 import msgspec
 import pytest
+from click.testing import CliRunner
+from starlette.testclient import TestClient
 
 from xtalgrid_core.errors import ImagerError
 from xtalgrid_core.outcomes import Outcome
+from xtalgrid_server.cli.main import main
 from xtalgrid_server.config import from_string
 from xtalgrid_server.steps import publish
 from xtalgrid_server.steps.system import System
+from xtalgrid_server.web.app import create_app
 
 from .conftest import INSPECTED
 
@@ -205,3 +209,24 @@ def test_rows_whose_scoredby_a_rule_of_the_lab_writes_in_capitals_are_ours(syste
     assert system.undo(system.ledger.publications.later_runs(run)[1], "test").restored == 1
     assert system.undo(run, "test").removed == 1
     assert score_table() == []
+
+
+def test_a_score_without_a_date_is_shown_without_one(system, score, person, vendor, config, tmp_path):
+    """It was said to be of the year 1."""
+    (row,) = score({(1, 1): Outcome.CLEAR})
+    person(row.inspect_id, "23", INSPECTED)
+    vendor("update i_scores set scoredate = ''")
+    system.sync()
+    home, shown = ["--home", str(config.home)], {}
+    drop = ("CI022987", "A1a")
+    for name, words in {"history": drop, "explain": drop, "disagreements": ()}.items():
+        done = CliRunner().invoke(main, [*home, name, *words])
+        shown[name] = done.output
+    report = tmp_path / "report.html"
+    CliRunner().invoke(main, [*home, "report", "CI022987", "--out", str(report)])
+    shown["report"] = report.read_text(encoding="utf-8")
+    with TestClient(create_app(config), base_url="http://localhost", client=("127.0.0.1", 5)) as client:
+        shown["page"] = client.get("/well/CI022987/3/A1a").text
+    for name, text in shown.items():
+        assert "jdoe" in text and "1-01-01" not in text, name
+        assert ("without a date" in text) == (name != "disagreements"), name

@@ -15,6 +15,7 @@ from ..grids.boinc.grid import BoincGrid
 from ..grids.boinc.install import Accounts, install, next_steps
 from ..grids.boinc.project import Project
 from ..grids.boinc.status import boinc_status, boinc_status_lines, lost_units
+from ..steps.step import last_runs
 from ..steps.system import System
 from ..storage.permissions import as_given
 from .options import with_config
@@ -53,7 +54,8 @@ def install_command(config: Config, project_dir: Path, accounts: Accounts | None
 def status_command(config: Config, as_json: bool) -> None:
     """Show what is unsent, in progress and failed, which hosts fail, and how far scores lag behind the imager."""
     with System(config) as system:
-        status = boinc_status(system.ledger, system.imager, _boinc_grid(system))
+        assimilated = next((run.age for run in last_runs(config) if run.name == "assimilate"), None)
+        status = boinc_status(system.ledger, system.imager, _boinc_grid(system), assimilated_ago=assimilated)
     print_found(status, boinc_status_lines(status), as_json)
 
 

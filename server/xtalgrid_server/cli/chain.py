@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -14,7 +15,7 @@ from ..imager.ispyb.auto_scores import schema_sql
 from ..ledger.store import PAUSED
 from ..steps.alerts import Alert, as_row, check_sent, describe, preview
 from ..steps.publish_ispyb_marks import is_run_of_marks
-from ..steps.step import user
+from ..steps.step import EXIT_WAITS, user
 from ..steps.system import System
 from .options import FiniteRange, GivenPath, dry_run_option, log_access, tell_unknown, with_config
 from .printing import json_option, print_found, print_lines
@@ -56,11 +57,17 @@ def create_work_command(
 @click.option("--watch", is_flag=True, help="Keep waiting for units, as a service.")
 @with_config
 def grid(config: Config, watch: bool) -> None:
-    """Run the local grid's workers until no units wait."""
+    """Run the local grid's workers until no units wait.
+
+    The exit code is 78 if units still wait for weights that are not here, as while a share is off.
+    """
     with System(config) as system:
         worked = system.work(watch=watch)
-    if worked.waiting:
-        say(f"{worked.waiting} units wait for weights that are not here now; the log says which")
+    if number := worked.waiting:
+        wait = "unit waits" if number == 1 else "units wait"
+        say(f"{number} {wait} for weights that are not here now; the log says which")
+        if not watch:  # with it, somebody stopped this
+            sys.exit(EXIT_WAITS)
 
 
 @click.command("assimilate")

@@ -13,6 +13,7 @@ from xtalgrid_core.outcomes import SCORED_GROUPS, Group
 from xtalgrid_core.terminal import print_table
 
 from ..config import Config
+from ..domain.images import has_date
 from ..reports.agreement import AgreementWithPeople, Order, agreement_with_people, disagreements
 from ..reports.entries import Filter
 from ..reports.explain import explain, explanation_lines
@@ -149,7 +150,10 @@ def disagreements_command(
     """List inspections that a person and xtalgrid put into different groups."""
     with System(config) as system:
         tell_unknown(system, chosen.barcode)
-        differing = disagreements(system.config, system.ledger, chosen, order, limit)
+        differing = disagreements(system.config, system.ledger, chosen, order, limit + 1)
+    has_more, differing = len(differing) > limit, differing[:limit]
+    if as_json or as_csv:
+        _say_that_more(has_more)
     if as_json:
         print_json(differing)
         return
@@ -164,7 +168,7 @@ def disagreements_command(
             f"{one.p_crystal:.3f}" if as_csv else percent(one.p_crystal),
             f"{one.code} {one.person or f'any {one.group}'}",
             one.who,
-            f"{one.at:%Y-%m-%d}",
+            f"{one.at:%Y-%m-%d}" if has_date(one.at) else "",
             "; ".join(one.others),
         )
         for one in differing
@@ -173,8 +177,16 @@ def disagreements_command(
         print_csv(header, rows)
     elif rows:
         print_table(header, rows, right="inspection p_crystal")
+        if has_more:
+            say("… and more; --limit shows them")
     else:
         say("no disagreements")
+
+
+def _say_that_more(has_more: bool) -> None:
+    """Say on standard error that a file has not all."""
+    if has_more:
+        say("there are more; --limit shows them", err=True)
 
 
 @click.command("search")
@@ -198,6 +210,8 @@ def search_command(
     with System(config) as system:
         tell_unknown(system, chosen.barcode)
         groups = search(system.ledger, chosen, group_by)
+    if as_json or as_csv:
+        _say_that_more(len(groups) > limit)
     if as_json:
         print_json(groups[:limit])
         return

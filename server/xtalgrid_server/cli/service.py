@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Iterator
 from itertools import chain
@@ -17,7 +18,7 @@ from ..config import Config
 from ..service import cron, systemd
 from ..service.account import prepare
 from ..service.jobs import JobState, Service, plan
-from ..service.step import run_step
+from ..service.step import run_step, run_steps
 from .printing import json_option, print_found
 
 Way = Literal["systemd", "cron"]
@@ -122,9 +123,30 @@ def status(user_level: bool, as_json: bool) -> None:
 @click.pass_context
 def step(ctx: click.Context, command: tuple[str, ...]) -> None:
     """Run a COMMAND of xtalgrid as cron does: keep a log, and treat a step that is already running as a success."""
+    sys.exit(run_step(command, _environment(ctx)))
+
+
+@service.command()
+@click.argument("commands", nargs=-1, required=True)
+@click.pass_context
+def steps(ctx: click.Context, commands: tuple[str, ...]) -> None:
+    """Run several COMMANDS of xtalgrid as `step` does, each in quotes with its options, even if one before it fails.
+
+    Each may take an hour. The exit code is that of the first that failed.
+    """
+    try:
+        words = [shlex.split(command) for command in commands]
+    except ValueError as error:
+        raise click.UsageError(f"{error}, in {' '.join(commands)}") from error
+    if not all(words):
+        raise click.UsageError("one of the commands is empty")
+    sys.exit(run_steps(words, _environment(ctx)))
+
+
+def _environment(ctx: click.Context) -> dict[str, str]:
     given = ctx.find_root().params
     named = {"XTALGRID_CONFIG": given.get("file"), "XTALGRID_HOME": given.get("home")}
-    sys.exit(run_step(command, os.environ | {name: str(path) for name, path in named.items() if path}))
+    return os.environ | {name: str(path) for name, path in named.items() if path}
 
 
 def _files(planned: Service, way: Way) -> dict[str, str]:

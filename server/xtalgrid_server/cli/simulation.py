@@ -65,5 +65,10 @@ def simulate_command(within_h: float | None, as_json: bool, **options: Any) -> N
         if not as_json:
             say("1 computer is needed" if hosts == 1 else f"{hosts} computers are needed")
         scenario = dataclasses.replace(scenario, hosts=hosts)
+    elif scenario.hosts < (fewest := scenario.fewest_hosts):
+        what = f"--quorum {scenario.quorum}" + (" and --spot-checks need" if scenario.spot_checks else " needs")
+        raise click.UsageError(
+            f"{what} {fewest} computers, as none is given the same unit twice; give --hosts {fewest} or more"
+        )
     figures = summary(scenario, simulate(scenario))
     print_found(figures, lines(figures), as_json)

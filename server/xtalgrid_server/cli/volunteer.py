@@ -38,9 +38,9 @@ def script_command(system: System) -> None:
 @click.argument("url")
 @click.argument("key")
 @click.option("--idle-minutes", type=click.IntRange(0, 1440), help="Compute after so long without use; 0: always.")
-@click.option("--cpus", type=click.IntRange(0, 100), help="Percent of the cores.")
-@click.option("--memory", type=click.IntRange(0, 100), help="Percent of the memory.")
-@click.option("--disk", type=click.IntRange(0, 100_000), help="GB of the disk.")
+@click.option("--cpus", type=click.IntRange(1, 100), help="Percent of the cores.")  # 0 is no limit to BOINC
+@click.option("--memory", type=click.IntRange(1, 100), help="Percent of the memory.")
+@click.option("--disk", type=click.IntRange(1, 100_000), help="GB of the disk.")
 @_dry_run
 def install_command(url: str, key: str, dry_run: bool, **limits: int | None) -> None:
     """Install BOINC's client on this computer if there is none, attach it to the project at URL, and limit its use.

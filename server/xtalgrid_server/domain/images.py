@@ -28,6 +28,11 @@ def just_after(moment: Moment) -> Moment:
     return Moment(moment.inspected, min(moment.inspect_id + 1, _LARGEST))
 
 
+def has_date(at: datetime) -> bool:
+    """Whether a score has a date, in local time or UTC: one without is dated `FIRST_DATE`, and counts as the oldest."""
+    return at.year > FIRST_DATE.year
+
+
 def earlier(date: datetime, by: timedelta) -> datetime:
     """Return an earlier date, or the first that there is: an imager's clock may stand at the year 1."""
     return date - min(by, date - FIRST_DATE)

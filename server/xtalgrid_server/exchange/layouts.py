@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from xtalgrid_core.errors import ConfigError
@@ -21,7 +21,7 @@ from ..ledger.contents import Contents
 from ..ledger.store import Ledger
 from .parts import condition_of, find_parts
 from .screens import is_xml, read_screen
-from .sheets import Sheet, hidden_note, sheets, texts, with_value
+from .sheets import Sheet, hidden_columns_note, hidden_note, hidden_sheets_note, sheets, texts, with_value
 
 PLACES = ("barcode", "well", "row", "col", "subwell")
 TEXTS = {"project": 200, "sample": 200, "condition": 1000}
@@ -127,7 +127,7 @@ def _table(file: Path, barcode: str) -> _Read:
     seen: dict[tuple[str, Well], str] = {}
     errors: list[str] = []
     ignored: dict[str, None] = {}
-    hidden: list[int] = []
+    hidden = _Hidden()
     for sheet in layouts:
         of_sheet = f" of sheet {sheet.name}" if len(layouts) > 1 else ""
         ignored |= dict.fromkeys(_sheet(file, sheet, barcode, of_sheet, contents, seen, errors, hidden))
@@ -138,8 +138,18 @@ def _table(file: Path, barcode: str) -> _Read:
         raise ConfigError(f"{file}: no lines below the header")
     others = [sheet.name for sheet in there if sheet not in layouts]
     notes = [f"ignored the sheets {', '.join(others)}"] if others else []
-    notes += [hidden_note(len(hidden))] if hidden else []
+    notes += [hidden_sheets_note(there[0].hidden_beside)] if there[0].hidden_beside else []
+    notes += [hidden_note(hidden.rows)] if hidden.rows else []
+    notes += [hidden_columns_note([*hidden.columns])] if hidden.columns else []
     return contents, tuple(ignored), tuple(notes)
+
+
+@dataclass(slots=True)
+class _Hidden:
+    """What was read though Excel does not show it: how many rows, and the names of columns."""
+
+    rows: int = 0
+    columns: dict[str, None] = field(default_factory=dict)
 
 
 def _is_layout(sheet: Sheet) -> bool:
@@ -162,17 +172,18 @@ def _sheet(
     contents: _Drops,
     seen: dict[tuple[str, Well], str],
     errors: list[str],
-    hidden: list[int],
+    hidden: _Hidden,
 ) -> Iterator[str]:
-    """Add the drops of a sheet, their lines, what is wrong with them, and the lines that Excel does not show.
+    """Add the drops of a sheet, their lines, what is wrong with them, and what Excel does not show.
 
     Returns the columns that were ignored.
     """
-    names, lines = _read(sheet, hidden)
+    names, lines, hidden_columns = _read(sheet, hidden)
     parts = find_parts(names)
     _check_columns(file, names, barcode, bool(parts))
     used = {index for part in parts for index in part.values()}
     used |= {index for index, name in enumerate(names) if name in PLACES or name in TEXTS}
+    hidden.columns |= dict.fromkeys(names[index] for index in sorted(used & hidden_columns))
     for number, cells in lines:
         for index in used:
             with_value(cells[index] if index < len(cells) else "")
@@ -195,8 +206,8 @@ def _sheet(
     return (name for name in ignored if name not in PLACES and name not in TEXTS)
 
 
-def _read(sheet: Sheet, hidden: list[int]) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """Return the column names, and the number and cells of each line that is not empty.
+def _read(sheet: Sheet, hidden: _Hidden) -> tuple[list[str], list[tuple[int, list[str]]], frozenset[int]]:
+    """Return the column names, the number and cells of each line that is not empty, and the hidden columns' indices.
 
     The header is the first of the first rows that names a well; above it there may be a title.
     """
@@ -205,8 +216,8 @@ def _read(sheet: Sheet, hidden: list[int]) -> tuple[list[str], list[tuple[int, l
     names = [[_name(cell) for cell in cells] for _, cells in rows[:_HEADER_IN]]
     at = next((index for index, row in enumerate(names) if _names_wells(row)), 0)
     header = names[at] if rows else []
-    hidden += [row.number for row in there[at + 1 :] if row.is_hidden]
-    return header, rows[at + 1 :]
+    hidden.rows += sum(row.is_hidden for row in there[at + 1 :])
+    return header, rows[at + 1 :], there[0].hidden_columns if there else frozenset()
 
 
 def _names_wells(names: Sequence[str]) -> bool:

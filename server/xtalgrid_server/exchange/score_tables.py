@@ -22,7 +22,7 @@ from ..domain.words import SCORE_COLUMNS, plain
 from ..ledger.imported_scores import Kind
 from . import polo
 from .foreign import ForeignScore, Line, Place, Source, Told, moment, utc
-from .sheets import Cell, NoValue, Row, Sheet, sheets, with_value
+from .sheets import Cell, NoValue, Row, Sheet, hidden_columns_note, hidden_sheets_note, sheets, with_value
 
 _HEADER_IN = 20
 """Rows in which the header may be."""
@@ -50,6 +50,8 @@ class _Header:
     columns: Mapping[str, int]
     is_ours: bool
     doubt: str = ""
+    hidden: frozenset[int] = frozenset()
+    """Indices of the columns that Excel does not show."""
 
     @property
     def has_four(self) -> bool:
@@ -126,7 +128,7 @@ def _recognise(config: Config, sheet: Sheet, row: Row) -> _Header:
                 doubt += f"name one in xtalgrid.toml: {example}" if once else "rename one of them in the file"
     if "machine_score" in columns and _SPECTRUM in places:
         columns[_SPECTRUM] = places[_SPECTRUM][0]
-    return _Header(sheet, row.number, headings, columns, is_ours, doubt)
+    return _Header(sheet, row.number, headings, columns, is_ours, doubt, row.hidden_columns)
 
 
 def _check(file: Path, header: _Header, told: Told) -> None:
@@ -173,6 +175,11 @@ class _Reader:
         ignored = [name for index, name in enumerate(self._header.headings) if name and index not in used]
         if ignored and not self._header.is_ours:
             yield f"ignored the columns {', '.join(ignored[:_SHOWN])}"
+        if beside := self._header.sheet.hidden_beside:
+            yield hidden_sheets_note(beside)
+        hidden = [self._header.headings[index] for index in sorted(used & self._header.hidden)]
+        if hidden:
+            yield hidden_columns_note(hidden)
         if "date" in self._header.columns:
             yield f"the column date is read as when it was {'scored' if self._date_is_of_score else 'imaged'}"
 

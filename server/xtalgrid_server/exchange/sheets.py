@@ -9,7 +9,7 @@ import csv
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, time
@@ -57,21 +57,24 @@ class NoValue(str):
 class Row:
     """A row with its number in the file: of a CSV file, the number of its last line.
 
-    `is_hidden` means that Excel does not show it: somebody hid it, or a filter does.
+    `is_hidden` means that Excel does not show it: somebody hid it, or a filter does. `hidden_columns` are the indices
+    of the sheet's columns that it does not show.
     """
 
     number: int
     cells: tuple[Cell, ...]
     is_hidden: bool = False
+    hidden_columns: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """A table in a file; `name` is empty in a CSV file. `separator` is the CSV's."""
+    """A table in a file; `name` is empty in a CSV file. `separator` is the CSV's, `hidden_beside` the hidden sheets."""
 
     file: Path
     name: str = ""
     separator: str = ""
+    hidden_beside: tuple[str, ...] = ()
 
     def rows(self) -> Iterator[Row]:
         """Read the rows that are not empty.
@@ -82,13 +85,13 @@ class Sheet:
             If the rest of the file cannot be read; the message says what to do.
         """
         rows = _excel_rows(self.file, self.name) if self.name else _csv_rows(self.file, self.separator)
-        for number, cells, is_hidden in rows:
+        for number, cells, is_hidden, hidden_columns in rows:
             if len(cells) > _MOST_CELLS:
                 raise ConfigError(
                     f"{self.file}: row {number} has more than {_MOST_CELLS} cells; this is no table of scores"
                 )
             if any(cells):
-                yield Row(number, tuple(cells), is_hidden)
+                yield Row(number, tuple(cells), is_hidden, hidden_columns)
 
 
 def hidden_note(rows: int) -> str:
@@ -97,8 +100,22 @@ def hidden_note(rows: int) -> str:
     return f"{hidden}, and read like the others; delete in the file what was meant to be left out"
 
 
+def hidden_columns_note(names: Sequence[str]) -> str:
+    """Name the columns that were read though they are hidden."""
+    hidden = (
+        f"the column{' ' if len(names) == 1 else 's '}{', '.join(names)} {'is' if len(names) == 1 else 'are'} hidden"
+    )
+    return f"{hidden} in Excel, and read like the others; delete in the file what was meant to be left out"
+
+
+def hidden_sheets_note(names: Sequence[str]) -> str:
+    """Name the sheets that are hidden, which are not read."""
+    hidden = f"the sheet {names[0]} is" if len(names) == 1 else f"the sheets {', '.join(names)} are"
+    return f"{hidden} hidden in Excel, and not read; unhide what was meant to be read"
+
+
 def sheets(file: Path) -> list[Sheet]:
-    """Return the tables in a file: that of a CSV file, or the sheets of an Excel workbook.
+    """Return the tables in a file: that of a CSV file, or the visible sheets of an Excel workbook.
 
     Raises
     ------
@@ -113,7 +130,10 @@ def sheets(file: Path) -> list[Sheet]:
     except OSError as error:
         raise ConfigError(f"cannot read {file}: {error.strerror}") from error
     if head.startswith(b"PK"):
-        return [Sheet(file, name) for name in _excel_sheets(file)]
+        shown, hidden = _excel_sheets(file)
+        if not shown:
+            raise ConfigError(f"{file}: no sheet to read; {hidden_sheets_note(hidden) if hidden else 'it has none'}")
+        return [Sheet(file, name, hidden_beside=tuple(hidden)) for name in shown]
     if head == _OLD_EXCEL:
         raise ConfigError(
             f"{file}: an old or encrypted Excel file; save it as .xlsx without a password, or as CSV UTF-8"
@@ -124,12 +144,16 @@ def sheets(file: Path) -> list[Sheet]:
 # ---- CSV -----------------------------------------------------------------------------------------------------------
 
 
-def _csv_rows(file: Path, separator: str) -> Iterator[tuple[int, list[Cell], bool]]:
+_Cells = tuple[int, list[Cell], bool, frozenset[int]]
+"""What a `Row` is made of."""
+
+
+def _csv_rows(file: Path, separator: str) -> Iterator[_Cells]:
     with open_text(file) as stream:
         reader = csv.reader(_lines(file, stream), delimiter=separator, strict=True)
         try:
             for cells in reader:
-                yield reader.line_num, [cell_text(cell).strip() for cell in cells], False
+                yield reader.line_num, [cell_text(cell).strip() for cell in cells], False, frozenset()
         except csv.Error as error:
             raise ConfigError(
                 f"{file}: line {reader.line_num}: not CSV ({error}); save it again as CSV UTF-8"
@@ -167,7 +191,8 @@ def _separator(file: Path) -> str:
 # ---- Excel ---------------------------------------------------------------------------------------------------------
 
 
-def _excel_sheets(file: Path) -> list[str]:
+def _excel_sheets(file: Path) -> tuple[list[str], list[str]]:
+    """Return the names of the sheets that Excel shows, and of those that it hides."""
     try:
         with zipfile.ZipFile(file) as archive:
             parts = archive.infolist()
@@ -184,7 +209,10 @@ def _excel_sheets(file: Path) -> list[str]:
                     with archive.open(part) as stream:
                         refuse_declarations(file, stream)
         with _workbook(file) as book:
-            return [sheet.title for sheet in book.worksheets if sheet.sheet_state == "visible"]
+            by_state: tuple[list[str], list[str]] = [], []
+            for sheet in book.worksheets:
+                by_state[sheet.sheet_state != "visible"].append(sheet.title)
+            return by_state
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
         raise _damaged(file, error) from error
 
@@ -230,12 +258,12 @@ def refuse_declarations(file: Path, stream: IO[bytes]) -> None:
         raise _damaged(file, error) from error
 
 
-def _excel_rows(file: Path, name: str) -> Iterator[tuple[int, list[Cell], bool]]:
+def _excel_rows(file: Path, name: str) -> Iterator[_Cells]:
     with _workbook(file) as book:
         sheet = book[name]
         sheet.reset_dimensions()  # what the file says of its size may be wrong
         scan = _Scan(file, sheet._worksheet_path)
-        merged, without_value = scan.merged, scan.without_value
+        merged, without_value, hidden_columns = scan.merged, scan.without_value, frozenset(scan.hidden_columns)
         rows = enumerate(sheet.iter_rows(), start=1)
         header_seen = False
         while True:
@@ -260,7 +288,7 @@ def _excel_rows(file: Path, name: str) -> Iterator[tuple[int, list[Cell], bool]]
                     "value; unmerge them in Excel and fill in all of them"
                 )
             header_seen = header_seen or sum(map(bool, cells)) > 1
-            yield number, cells, number in scan.hidden
+            yield number, cells, number in scan.hidden, hidden_columns
 
 
 class _Scan:
@@ -274,12 +302,15 @@ class _Scan:
         Rows and columns of formulas without their values.
     hidden
         Rows that Excel does not show.
+    hidden_columns
+        Indices of the columns that it does not show.
     """
 
     def __init__(self, file: Path, part: str) -> None:
         self.merged: dict[int, str] = {}
         self.without_value: set[tuple[int, int]] = set()
         self.hidden: set[int] = set()
+        self.hidden_columns: set[int] = set()
         self._row, self._cells, self._cell, self._inside = 0, 0, dict[str, str](), ""
         self._parser = expat.ParserCreate()
         self._parser.StartElementHandler = self._start
@@ -304,6 +335,9 @@ class _Scan:
             self._parser.CharacterDataHandler = self._text
         elif name == "v" and self.without_value and self._cell.get("t") == "str":  # it may be an empty text
             self.without_value.discard(self._place())
+        elif name == "col" and attributes.get("hidden") in ("1", "true"):
+            first, last = int(attributes.get("min", 0)), int(attributes.get("max", 0))  # of thousands, all but a few
+            self.hidden_columns.update(range(max(first, 1) - 1, min(last, _MOST_CELLS)))
         elif name == "mergeCell" and len(self.merged) < _MOST_ROWS:
             self._merge(attributes.get("ref", ""))
 

@@ -45,11 +45,16 @@ def _lines(sheet: Sheet, told: Told) -> Iterator[Line]:
     for row in sheet.rows():
         read = _read(row)
         if read is None:
-            yield Line(row.number, problem="not an image's path, rank (0 to 1), faulty (0, 1 or 2) and clear (0 to 1)")
+            yield Line(
+                row.number,
+                problem="not an image's path, rank (0 to 1), faulty (0, 1 or 2) and clear (0 to 1)",
+                is_hidden=row.is_hidden,
+            )
             continue
         path, numbers = read
         place = Place(path, told.barcode, told.inspection)
-        yield Line(row.number, place, (ForeignScore("program", told.by or WHO, "", numbers=numbers),))
+        score = ForeignScore("program", told.by or WHO, "", numbers=numbers)
+        yield Line(row.number, place, (score,), is_hidden=row.is_hidden)
 
 
 def _to_the_end(sheet: Sheet) -> Iterator[dict[str, float]]:

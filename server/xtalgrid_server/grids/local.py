@@ -104,6 +104,15 @@ class LocalGrid:
         """Return the units that no worker has finished or given up, oldest first."""
         return [folder.name for folder in self._folders() if _waits(folder)]
 
+    def lacks(self, name: str) -> str | None:
+        """Say which weights a waiting unit lacks; None if none, or if only its worker can tell what is wrong."""
+        try:
+            with zipfile.ZipFile(self._units / name / "unit.zip") as unit:
+                manifest = wire.decode_manifest(unit.read(wire.MANIFEST_NAME))
+        except (OSError, zipfile.BadZipFile, KeyError, ValueError, NotImplementedError, WireError):
+            return None
+        return weights.missing(self._config, manifest.options)
+
     def results(self) -> Iterator[tuple[str, Path]]:
         """Yield (unit, result file) of finished units."""
         for folder in self._folders():
@@ -220,7 +229,7 @@ class LocalGrid:
             name = queue.take({item.name for item in running}.union(postponed), at_once=not running)
             if name is None:
                 return
-            if (lacks := self._lacks(self._units / name)) is not None:
+            if (lacks := self.lacks(name)) is not None:
                 self._wait_for_weights(name, lacks, postponed, watch)
                 continue
             if self._lacking.pop(name, None) is not None and not self._lacking:
@@ -293,15 +302,6 @@ class LocalGrid:
                 self._give_up(folder, f"{attempts} workers ended without an answer; the last one (exit code {code}): ")
         else:
             worked.retried += 1
-
-    def _lacks(self, folder: Path) -> str | None:
-        """Say which weights a unit lacks; None if none, or if only its worker can tell what is wrong with it."""
-        try:
-            with zipfile.ZipFile(folder / "unit.zip") as unit:
-                manifest = wire.decode_manifest(unit.read(wire.MANIFEST_NAME))
-        except (OSError, zipfile.BadZipFile, KeyError, ValueError, NotImplementedError, WireError):
-            return None
-        return weights.missing(self._config, manifest.options)
 
     def _wait_for_weights(self, name: str, why: str, postponed: dict[str, float], watch: bool) -> None:
         postponed[name] = time.monotonic() + _AGAIN if watch else math.inf

@@ -140,12 +140,12 @@ class Scores:
         """Return the id of the newest score, or 0 if there is none."""
         return int(self._db.scalar(sa.select(sa.func.max(t.scores.c.id))) or 0)
 
-    def newest_inspection(self) -> datetime | None:
-        """Return the date of the newest inspection with a score (imager's local time), or None."""
+    def newest_inspection(self, latest: datetime) -> datetime | None:
+        """Return the date of the newest inspection with a score (imager's local time) until then, or None."""
         statement = (
             sa.select(sa.func.max(t.images.c.inspected))
             .join(t.scores, t.scores.c.image_id == t.images.c.id)
-            .where(t.images.c.source == self._db.source)
+            .where(t.images.c.source == self._db.source, t.images.c.inspected <= latest)
         )
         newest: datetime | None = self._db.scalar(statement)
         return newest

@@ -14,6 +14,7 @@ from xtalgrid_core.outcomes import Outcome, published
 from xtalgrid_core.weights import Role
 
 from ..config import Config
+from ..domain.images import has_date
 from ..imager.crystaltrak.database import ImagerDatabase
 from ..imager.folder.formats import known_format
 from ..ledger.contents import Contents
@@ -334,8 +335,9 @@ def _people_lines(config: Config, story: Explanation) -> Iterator[str]:
         what = "deleted" if seen.gone else f"{row.code} {outcome or ''}".rstrip()
         number = story.inspections.get(row.inspect_id)
         where = f"inspection {number}" if number is not None else f"inspect id {row.inspect_id}"
+        date = f"{row.date:%Y-%m-%d %H:%M}" if has_date(row.date) else "without a date  "
         yield (
-            f"  {row.date:%Y-%m-%d %H:%M}  {where:<13}  {what}, by {row.by or '?'} "
+            f"  {date}  {where:<13}  {what}, by {row.by or '?'} "
             f"(SCOREID {row.score_id}, seen {seen.seen_at:%Y-%m-%d %H:%M} UTC)"
         )
     if story.not_asked:

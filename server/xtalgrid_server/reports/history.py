@@ -13,11 +13,12 @@ from xtalgrid_core.frames import percent
 from xtalgrid_core.outcomes import Group, Outcome, published
 
 from ..config import Config
+from ..domain.images import has_date
 from ..imager.crystaltrak.database import ImagerDatabase
 from ..ledger.contents import Contents
 from ..ledger.imported_scores import ImportedScore, numbers_of
 from ..ledger.scores import Origin
-from ..ledger.shapes import ScoredImage
+from ..ledger.shapes import ScoredImage, with_a_say
 from ..ledger.store import Ledger
 from .drop import every_score, images_of, record_scores
 
@@ -35,7 +36,7 @@ class ScoreEntry:
     at
         SCOREDATE (the imager's naive local time) for the score table, otherwise in UTC, with that zone.
     p_crystal
-        Only of ARTscores.
+        Only of ARTscores that are no failure.
     detail
         SCOREID, models, or the person's note.
     own_groups, second_opinion
@@ -62,7 +63,7 @@ class Chapter:
     inspection: int | None
     inspected: datetime | None
     p_crystal: float | None
-    """The largest in the newest scores of its images."""
+    """The largest in the newest scores of its images that have a say; None without one."""
     steps: tuple[ScoreEntry, ...]
 
 
@@ -96,9 +97,10 @@ def history(config: Config, database: ImagerDatabase, ledger: Ledger, barcode: s
             ScoreEntry("score table", row.by, row.date, row.code, config.outcome(row.code), detail=detail)
         )
     newest: dict[int, list[float]] = {}
-    for image in drop:
-        if image.score_id is not None:
+    for image in with_a_say(config.light, drop):
+        if image.is_scored:
             newest.setdefault(image.inspect_id, []).append(image.p_crystal)
+    for image in drop:
         origins = ledger.scores.origins(image.image_id)
         for score in every.artscores:
             if score.image_id == image.image_id:
@@ -136,7 +138,7 @@ def _artscore(config: Config, score: ScoredImage, origin: Origin) -> ScoreEntry:
         score.at.replace(tzinfo=UTC),
         config.score_code(outcome) or "",
         outcome,
-        score.p_crystal,
+        score.p_crystal if score.is_scored else None,
         f"score {score.score_id}, classifier {score.classifier[:12]}, rule {origin.options.rule}",
         msgspec.UNSET if own is None else own,
         msgspec.UNSET if second is None else second,
@@ -182,6 +184,7 @@ def history_lines(drop: History) -> Iterator[str]:
 
 def _step(step: ScoreEntry) -> str:
     zone = "" if step.what == "score table" else " UTC"
+    when = f"{step.at:%Y-%m-%d %H:%M}{zone:<4}" if has_date(step.at) else f"{'without a date':<20}"
     score = f"{step.code} {step.outcome or ''}".strip() or (
         "withdrew the score" if step.what == "viewer" else "deleted"
     )
@@ -190,4 +193,4 @@ def _step(step: ScoreEntry) -> str:
         p_crystal += f" (ours {percent(step.own_groups[0])}, MARCO's {percent(step.second_opinion.groups[0])})"
     who = "" if step.what == "ARTscore" else f" {step.who or '?'}:"
     detail = f"  ({step.detail})" if step.detail else ""
-    return f"{step.at:%Y-%m-%d %H:%M}{zone:<4}  {step.what}{who} {score}{p_crystal}{detail}"
+    return f"{when}  {step.what}{who} {score}{p_crystal}{detail}"

@@ -54,6 +54,8 @@ class Status:
         The newest run of each step that ran here.
     without_workers
         Number of units that wait while no local grid runs.
+    weights_away
+        Which weights the unit that has waited longest lacks, as while a share is off; None if none.
     units, results, scores, decisions
         Numbers of work units by state, of results by verdict, of scores by outcome, and of newest decisions by action.
     held
@@ -83,6 +85,7 @@ class Status:
     hanging: tuple[Running, ...]
     last_runs: tuple[LastRun, ...]
     without_workers: int
+    weights_away: str | None
     units: dict[str, int]
     results: dict[str, int]
     scores: dict[str, int]
@@ -103,12 +106,14 @@ def status(config: Config, ledger: Ledger, imager: ImagerDatabase) -> Status:
     """Read the state of the pipeline from the ledger, and the account of an embedded imager database."""
     counts, old = ledger.counts(), archive(config, ledger)
     counted = account(config, ledger, imager)
-    is_idle = config.grid.kind == "local" and not is_locked(config, "grid")
+    is_local, grid = config.grid.kind == "local", LocalGrid(config)
+    waiting = grid.waiting() if is_local else []
     return Status(
         paused=paused(ledger),
         hanging=hanging(config),
         last_runs=last_runs(config),
-        without_workers=len(LocalGrid(config).waiting()) if is_idle else 0,
+        without_workers=len(waiting) if is_local and not is_locked(config, "grid") else 0,
+        weights_away=grid.lacks(waiting[0]) if waiting else None,
         units=_all(counts["units"], ("planned", "sent", "returned", "failed")),
         results=_all(counts["results"], ("accepted", "refused")),
         scores=_all(counts["scores"], tuple(Outcome)),
@@ -140,8 +145,7 @@ def status_lines(status: Status) -> Iterator[str]:
     if status.last_runs:
         yield f"last runs   {', '.join(f'{run.name} {run.ago}' for run in status.last_runs)}"
     yield f"units       {_pairs(status.units)}"
-    if number := status.without_workers:
-        yield f"no workers  {number} unit{' waits' if number == 1 else 's wait'}, and no grid runs: `xtalgrid grid`"
+    yield from _grid_lines(status)
     yield f"results     {_pairs(status.results)}"
     yield f"scores      {_pairs(status.scores)}"
     yield f"decisions   {_pairs(status.decisions)}"
@@ -173,6 +177,13 @@ def status_lines(status: Status) -> Iterator[str]:
             f"to review   {status.held} held scores: see the newest CSV in the outbox, "
             "then `xtalgrid approve` or `xtalgrid reject`"
         )
+
+
+def _grid_lines(status: Status) -> Iterator[str]:
+    if why := status.weights_away:
+        yield f"no weights  the oldest unit waits: {why}; bring the folder back, or restore it from a backup"
+    elif number := status.without_workers:
+        yield f"no workers  {number} unit{' waits' if number == 1 else 's wait'}, and no grid runs: `xtalgrid grid`"
 
 
 def _run_lines(status: Status) -> Iterator[str]:

@@ -12,7 +12,7 @@ from xtalgrid_scoring.table import SECOND_OPINION_COLUMNS
 
 from ..config import Config
 from ..domain.drop_state import PersonScore
-from ..domain.images import FIRST_DATE
+from ..domain.images import has_date
 from .entries import DropInspection, Entry
 
 COLUMNS = (
@@ -66,8 +66,8 @@ def row(config: Config, inspection: DropInspection, entry: Entry) -> dict[str, A
 
 
 def _utc(at: datetime) -> str | None:
-    """Format a time with four digits of its year; None of a score without a date, which is dated `FIRST_DATE`."""
-    return None if at.year == FIRST_DATE.year else f"{at.isoformat(timespec='seconds')}Z"
+    """Format a time with four digits of its year; None of a score without a date."""
+    return f"{at.isoformat(timespec='seconds')}Z" if has_date(at) else None
 
 
 def where_given(score: PersonScore) -> str:

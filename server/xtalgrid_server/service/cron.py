@@ -15,7 +15,7 @@ from pathlib import Path
 from xtalgrid_core.errors import ConfigError
 
 from .files import MARK, is_ours, put
-from .jobs import Job, JobState, Service
+from .jobs import Job, JobState, Service, together
 
 FILE = Path("/etc/cron.d/xtalgrid")
 END = "# End of what `xtalgrid service install` wrote."
@@ -39,8 +39,9 @@ def lines(service: Service) -> str:
 
 
 def _line(service: Service, job: Job) -> str:
-    step = f"{shlex.quote(str(service.program))} service step"
-    command = " && ".join(f"{step} {command}" for command in job.commands).replace("%", r"\%")
+    program = shlex.quote(str(service.program))
+    commands = [together(job.commands)] if job.are_apart else [f"service step {command}" for command in job.commands]
+    command = " && ".join(f"{program} {command}" for command in commands).replace("%", r"\%")
     account = "" if service.user is None else f"{service.user} "
     return f"{job.minute}-59/{job.every} * * * * {account}{command}"
 

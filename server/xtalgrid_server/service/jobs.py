@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -14,17 +15,25 @@ from ..config import Config
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """Commands that run one after the other, each only if the one before it succeeded."""
+    """Commands that run one after the other, each only if the one before it succeeded, unless they `are_apart`."""
 
     name: str
     about: str
     commands: tuple[str, ...]
+    are_apart: bool = False
+    """Whether each runs whatever became of the one before it."""
     minute: int = 0
     """Minute of the hour of the first run."""
     every: int = 0
     """Minutes between runs; 0: it runs all the time."""
     watches: bool = False
     """Whether it can also run all the time, with ``--watch``."""
+
+
+def together(commands: Sequence[str]) -> str:
+    """Return one command that runs all of them, whatever becomes of each, and fails if one does."""
+    # These quotes are a shell's, and systemd's too.
+    return "service steps " + " ".join(f'"{command}"' if " " in command else command for command in commands)
 
 
 class JobState(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,6 +90,7 @@ def plan(config: Config, user: str | None, *, backfill: bool = False, publish: b
     urls = (config.imager_url, config.imager.write_url, config.ledger_url)
     databases = [make_url(url).database for url in urls if url.startswith("sqlite")]
     written = [config.frames_dir, *(Path(database).parent for database in databases if database)]
+    written += [config.image_root] if config.imager.folder else []  # create_work links its images there
     further = [config.imager.folder, *config.imager.linked_folders, *config.imager.ispyb.paths.values()]
     folders = [config.image_root, *(Path(folder) for folder in further if folder)]
     planned = Service(
@@ -149,6 +159,7 @@ def _jobs(config: Config, backfill: bool, publish: bool) -> tuple[Job, ...]:
                 "look_again --minutes 20",
                 "alerts",
             ),
+            are_apart=True,
             minute=4,
             every=30,
         ),

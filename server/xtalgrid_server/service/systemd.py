@@ -14,7 +14,7 @@ from pathlib import Path
 from xtalgrid_core.errors import ConfigError
 
 from .files import MARK, is_ours, put
-from .jobs import Job, JobState, Service
+from .jobs import Job, JobState, Service, together
 
 ALWAYS = {
     "grid": """Nice=10
@@ -33,6 +33,10 @@ MemoryMax=2G""",
 ONCE = """Type=oneshot
 SuccessExitStatus=75
 TimeoutStartSec=1h"""
+
+NO_LIMIT = """Type=oneshot
+TimeoutStartSec=infinity"""
+"""Of a job whose commands have a limit each, and end with 75 nowhere (`step.run_steps`)."""
 
 SANDBOX = """# What a program needs that reads images, talks to databases and writes its own folder; nothing more.
 NoNewPrivileges=yes
@@ -105,8 +109,10 @@ def _service_unit(service: Service, job: Job) -> str:
         unit += ["After=network-online.target", "Wants=network-online.target"]
     unit += [f"RequiresMountsFor={_words(service.home, *service.mounts)}", "", "[Service]"]
     watch = " --watch" if job.watches else ""
-    unit += [ALWAYS[job.name] if always else ONCE]
-    unit += [f"ExecStart={_words(service.program)} {command}{watch}" for command in job.commands]
+    commands = [together(job.commands)] if job.are_apart else [f"{command}{watch}" for command in job.commands]
+    once = NO_LIMIT if job.are_apart else ONCE
+    unit += [ALWAYS[job.name] if always else once]
+    unit += [f"ExecStart={_words(service.program)} {command}" for command in commands]
     if not user_level:
         unit += [f"User={service.user}"]
     unit += [

@@ -84,6 +84,11 @@ class Scenario:
     warm_up_days: float = 0.0
     seed: int = 0
 
+    @property
+    def fewest_hosts(self) -> int:
+        """Number of hosts that some unit needs: none is given the same unit twice."""
+        return self.quorum + (self.spot_checks > 0)
+
 
 @dataclass(slots=True)
 class Simulated:
@@ -314,12 +319,11 @@ def hosts_needed(scenario: Scenario, lag_s: float, most: int = 20_000) -> int | 
         allowed = scenario.imagers * (lag_s + scenario.create_work_s) / scenario.well_s
         return not scenario.imagers or (done.lag(0.95) <= lag_s and done.waiting <= allowed)
 
-    high = 1
+    low, high = scenario.fewest_hosts - 1, scenario.fewest_hosts
     while not enough(high):
-        high *= 2
+        low, high = high, high * 2
         if high > most:
             return None
-    low = high // 2
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if enough(middle) else (middle, high)

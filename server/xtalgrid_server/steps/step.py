@@ -30,6 +30,9 @@ _REMEDIES = {errno.EACCES: _ACCOUNT, errno.EPERM: _ACCOUNT, errno.ENOSPC: _SPACE
 EXIT_BUSY = 75
 """Exit code of a command whose step is already running."""
 
+EXIT_WAITS = 78
+"""Exit code of a grid whose units wait for weights that are not here, as while a share is off."""
+
 _LONGEST = timedelta(days=1)
 """A run that takes longer hangs, such as on a share that does not respond."""
 

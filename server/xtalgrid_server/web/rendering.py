@@ -14,6 +14,7 @@ import jinja2
 from xtalgrid_core.frames import percent
 
 from ..domain.drop_state import outcome_of
+from ..domain.images import has_date
 from ..domain.novelty import new_since, stood
 from ..steps.account import account_lines
 from . import query_parameters
@@ -50,6 +51,8 @@ def renderer() -> Render:
         new_since=new_since,
         stood=stood,
         moment=moment,
+        utc=utc,
+        has_date=has_date,
         ago=ago,
         account_lines=account_lines,
     )
@@ -65,6 +68,11 @@ def moment(at: datetime | date | None) -> str:
     if at is None:
         return "–"
     return at.strftime("%Y-%m-%d %H:%M") if isinstance(at, datetime) else at.isoformat()
+
+
+def utc(at: datetime) -> str:
+    """Format when a score was given, in UTC, for people."""
+    return f"{moment(at)} UTC" if has_date(at) else "without a date"
 
 
 def ago(seconds: float) -> str:

@@ -71,7 +71,7 @@ class Site:
 
     def __init__(self, config: Config, ledger: Ledger, imager: ImagerDatabase) -> None:
         self.config, self.ledger, self.imager = config, ledger, imager
-        self.questions = ImagerQuestions(imager, config.imager)
+        self.questions = ImagerQuestions(imager)
         self.authentication = Authentication(config, ledger)
         self.access_log = AccessLog(config)
         self.visibility = Visibility(config, ledger)

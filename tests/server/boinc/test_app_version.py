@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -77,6 +78,36 @@ def test_a_file_of_a_version_never_changes(tmp_path):
     make("frozen", worker(tmp_path, name), "--apps", tmp_path / "apps")
     done = make("frozen", worker(tmp_path, name, FROZEN + b"other"), "--apps", tmp_path / "apps")
     assert (done.exit_code, "new version" in done.stderr) == (2, True)
+
+
+def test_two_versions_with_one_number_are_refused(tmp_path):
+    """BOINC has no words in versions: it would not have sent the release to who has its candidate."""
+    apps = ("--apps", tmp_path / "apps")
+    assert make("frozen", worker(tmp_path, "xtalgrid-worker-0.2.0rc1-linux-x86_64"), *apps).exit_code == 0
+    done = make("frozen", worker(tmp_path, "xtalgrid-worker-0.2.0-linux-x86_64"), *apps)
+    assert (done.exit_code, "xtalgrid-worker_0.2.0rc1_x86_64-pc-linux-gnu already" in done.stderr) == (2, True)
+    assert len(list((tmp_path / "apps/xtalgrid/2.0/x86_64-pc-linux-gnu").iterdir())) == 2  # with version.xml
+
+
+def test_a_run_that_is_killed_or_finds_a_full_disk_leaves_no_half_of_a_program(tmp_path, monkeypatch):
+    """BOINC never replaces a file, so that half a program would have stood in the way of the whole one."""
+    given = worker(tmp_path, "xtalgrid-worker-0.1.0-linux-x86_64", FROZEN * 1000)
+    folder = tmp_path / "apps/xtalgrid/1.0/x86_64-pc-linux-gnu"
+
+    def full(_handle):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        assert make("frozen", given, "--apps", tmp_path / "apps").exit_code != 0
+    assert list(folder.iterdir()) == []
+    (folder / ".xtalgrid-worker_0.1.0.abc.part").write_bytes(FROZEN[:9])  # of a run that was killed
+    key = tmp_path / "key"
+    key.write_text("1024\n" + "0" * 255 + "3" + "0" * 255 + "3\n.\n")
+    checked = make("check", "--apps", tmp_path / "apps", "--key", key)
+    assert (checked.exit_code, "has no program" in checked.stdout) == (1, True)
+    assert make("frozen", given, "--apps", tmp_path / "apps").exit_code == 0
+    assert {path.name[:14] for path in folder.iterdir()} == {"version.xml", "xtalgrid-worke"}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="looks at the launcher of Unix")

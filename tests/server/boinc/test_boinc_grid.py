@@ -4,7 +4,8 @@ import json
 import random
 import shutil
 import zipfile
-from datetime import timedelta
+from datetime import datetime, timedelta
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -13,6 +14,7 @@ from click.testing import CliRunner
 
 from xtalgrid_core import wire
 from xtalgrid_core.errors import ConfigError, GridError
+from xtalgrid_core.outcomes import Outcome
 from xtalgrid_core.weights import default_models, read_manifest
 from xtalgrid_server.cli.boinc import retry_command
 from xtalgrid_server.cli.main import main
@@ -237,3 +239,32 @@ def test_the_command_line_shows_it(config, system, imaged):
     assert "makes 0 units again" in retried.output
     unknown = CliRunner().invoke(main, [*arguments, "retry", "xg_none"])
     assert (unknown.exit_code, "not failed or lost: xg_none" in unknown.output) == (2, True)
+
+
+def test_a_result_that_another_step_takes_meanwhile_stops_nothing(config, monkeypatch):
+    """create_work and assimilate are tasks of the same minute."""
+    inbox = Spool(config).inbox
+    inbox.mkdir(parents=True)
+    for name in ("xg_1", "xg_2"):
+        (inbox / f"{name}.json").touch()
+    is_file = Path.is_file
+
+    def taken(path):
+        there = is_file(path)
+        if path.name == "xg_1.json":
+            path.unlink(missing_ok=True)
+        return there
+
+    monkeypatch.setattr(Path, "is_file", taken)
+    assert [unit for unit, _ in BoincGrid(config).results()] == ["xg_2"]
+
+
+def test_a_scored_inspection_dated_ahead_hides_no_lag(system, imaged, score):
+    """As one imager's clock was in 2100: later plates of the others were said to be scored."""
+    score({(1, 1): Outcome.CLEAR})
+    score({(2, 1): Outcome.CLEAR}, inspection=4, inspected=datetime(2100, 1, 1))
+    imaged(1, days=1)
+    lines = boinc_status_lines(boinc_status(system.ledger, system.imager, system.grid))
+    assert next(line for line in lines if line.startswith("lag")) == (
+        "lag         24.0 h: newest inspection 2012-11-22 14:00, newest scored 2012-11-21 14:00"
+    )

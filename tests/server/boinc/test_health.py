@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,7 +19,13 @@ from tests.system.boinc_project import CodeSigningKey
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_server.cli.main import main
 from xtalgrid_server.grids.boinc import tables as t
-from xtalgrid_server.grids.boinc.health import daemon_problems, disk_problems, page_problems, version_problems
+from xtalgrid_server.grids.boinc.health import (
+    daemon_problems,
+    disk_problems,
+    page_problems,
+    task_problems,
+    version_problems,
+)
 from xtalgrid_server.grids.boinc.install import install, next_steps
 from xtalgrid_server.grids.boinc.project import Project
 from xtalgrid_server.grids.boinc.signing import read_public_key, signature_fault
@@ -161,6 +168,37 @@ def test_stopped_daemons_are_named(project):
     (project.folder / "stop_daemons").touch()
     (problem,) = daemon_problems(project)
     assert "stopped by bin/stop" in problem.what
+
+
+def test_a_project_whose_tasks_do_not_run_is_told_of(config, project, system, monkeypatch):
+    """As without its line in the crontab: the daemons ran, and nobody planned or took in anything."""
+
+    def problems() -> list[str]:
+        home = ["--config", str(config.file), "--home", str(config.home)]
+        lines = CliRunner().invoke(main, [*home, "boinc", "status"]).stdout.splitlines()
+        return [line for line in lines if "the task" in line]
+
+    assert problems() == [], "nothing is installed"
+    list(install(config, project))
+    assert problems() == [], "it was installed just now"
+    later = time.time() + 3 * 3600
+    monkeypatch.setattr(time, "time", lambda: later)
+    (said,) = problems()
+    assert said.startswith("ATTENTION   the task xtalgrid_publish has never run: ")
+    monkeypatch.undo()
+    system.assimilate()
+    assert problems() == []
+    note = config.home / "locks" / "assimilate.ended"
+    note.write_text(f"{time.time() - 2 * 3600:.0f}\n")
+    assert list(task_problems(project, 7200.0)) == [], "it was installed just now"
+    script = project.folder / "bin" / "xtalgrid_publish"
+    stat = Path.stat
+    old = SimpleNamespace(st_ctime=0.0)
+    monkeypatch.setattr(Path, "stat", lambda path, **more: old if path == script else stat(path, **more))
+    (problem,) = task_problems(project, 7200.0)
+    assert "ran 2.0 h ago for the last time" in problem.what
+    (project.folder / "stop_daemons").touch()
+    assert list(task_problems(project, 7200.0)) == [], "daemon_problems says why"
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,9 @@ def run(*words: str) -> tuple[int, str, str]:
         (f"install {URL} {KEY} --cpus", "--cpus takes a number"),
         (f"install {URL} {KEY} --cpus half", "not 'half'"),
         (f"install {URL} {KEY} --cpus 101", "at most 100"),
+        (f"install {URL} {KEY} --cpus 0", "at least 1"),  # to BOINC's client 0 is all cores, all memory, all the disk
+        (f"install {URL} {KEY} --memory 0", "at least 1"),
+        (f"install {URL} {KEY} --disk 0", "at least 1"),
     ],
 )
 def test_wrong_words_are_refused_with_one_line(words, said):
@@ -71,6 +74,28 @@ def test_the_command_runs_the_script(capfd):
     assert CliRunner().invoke(main, words).exit_code == 0
     assert "would: preferences: always, at most 50 % of the cores" in capfd.readouterr().out
     assert CliRunner().invoke(main, ["volunteer", "install", "lab", KEY]).exit_code == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no shell for it")
+def test_no_limit_of_macos_means_none(tmp_path):
+    script = printed("macos").replace("/Library/Application Support", str(tmp_path))
+    (tmp_path / "BOINC Data").mkdir()
+
+    def run(*words: str) -> tuple[int, str]:
+        command = ["sh", "-s", "--", "install", URL, KEY, "--dry-run", *words]
+        done = subprocess.run(command, input=script, capture_output=True, text=True, timeout=60)
+        return done.returncode, done.stdout + done.stderr
+
+    code, told = run("--cpus", "25", "--idle-minutes", "0")
+    assert (code, "25 % of the cores, 50 % of the memory, 5 GB" in told) == (0, True)
+    for words, said in (
+        (("--cpus", "0"), "--cpus takes 1 to 100"),
+        (("--cpus", ""), "--cpus takes a whole number"),
+        (("--disk", "0"), "--disk takes 1 to 100000"),
+        (("--memory",), "--memory takes a number"),
+    ):
+        code, told = run(*words)
+        assert (code, said in told) == (2, True), told
 
 
 @pytest.mark.parametrize("system", ["macos", "windows"])

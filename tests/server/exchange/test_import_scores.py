@@ -470,6 +470,25 @@ def test_rows_that_excel_hides_are_read_and_counted(bring, held, tmp_path):
     assert not any("hidden" in line for line in import_lines(bring(TABLE), False))
 
 
+@pytest.mark.usefixtures("plate")
+def test_columns_that_excel_hides_are_read_and_named(bring, held, tmp_path):
+    """As the names, which somebody hid to print the table; of columns that are ignored nothing is said."""
+    book = openpyxl.Workbook()
+    for line in TABLE.splitlines():
+        book.active.append([*line.split(","), "note"])
+    for name in ("Old", "Older"):
+        book.create_sheet(name).sheet_state = "veryHidden"
+    for letter, last in (("E", 5), ("G", 16384)):  # as Excel hides all columns on the right
+        hidden = book.active.column_dimensions[letter]
+        hidden.min, hidden.max, hidden.hidden = openpyxl.utils.column_index_from_string(letter), last, True
+    book.save(tmp_path / "scores.xlsx")
+    done = bring(tmp_path / "scores.xlsx")
+    assert (done.new, set(held())) == (3, {"A1a", "A2a", "A3a"})
+    beside, said = [line for line in import_lines(done, False) if "hidden" in line]
+    assert "the sheets Old, Older are hidden in Excel, and not read" in beside
+    assert "the column by is hidden in Excel, and read like the others; delete in the file what was meant" in said
+
+
 def test_our_own_export_comes_in_again(system, score, bring, held, tmp_path):
     """Into another ledger people's scores; into the same one nothing, as they are known."""
     (row, other) = score({(1, 1): Outcome.CLEAR, (2, 1): Outcome.CLEAR})

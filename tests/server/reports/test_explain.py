@@ -14,15 +14,27 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from tests.conftest import well
-from tests.server.conftest import COMBINED, INSPECTED, SECOND, answer, draw_well, rigaku_name, with_second_opinion
+from tests.server.conftest import (
+    COMBINED,
+    INSPECTED,
+    SECOND,
+    answer,
+    draw_well,
+    result_of,
+    rigaku_name,
+    with_second_opinion,
+)
 from xtalgrid_core import wire
+from xtalgrid_core.errors import FailureReason
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_core.weights import default_models
 from xtalgrid_server.cli.main import main
 from xtalgrid_server.config import load
+from xtalgrid_server.domain.images import ImageRow
 from xtalgrid_server.domain.wells import Well
 from xtalgrid_server.ledger import tables as t
 from xtalgrid_server.ledger.contents import Contents
+from xtalgrid_server.ledger.units import PlannedImage
 from xtalgrid_server.reports.decision_path import decision_path
 from xtalgrid_server.steps.run import run_folder
 from xtalgrid_server.steps.system import System
@@ -224,6 +236,26 @@ def test_both_opinions_in_words(outcome, says):
     path = "\n".join(decision_path(with_second_opinion(answer(0, outcome)), options))
     assert says in path
     assert "all chops together" not in path
+
+
+def test_what_failed_or_is_in_other_light_is_no_part_of_a_drops_course(system, score, xtalgrid):
+    """A failure is no 0 %, and an UV image that an earlier version scored has no say."""
+    score({(1, 1): Outcome.CLEAR}, p_crystal=0.02)
+    score({(1, 1): Outcome.HARVESTABLE}, p_crystal=0.99, image="UV")
+    later, name = INSPECTED + timedelta(days=1), rigaku_name(1, inspection=4)
+    rows = system.imager.register([ImageRow(0, "CI022987", 4, later, Well(1, 1, 1), name)])
+    entry = wire.ImageEntry(number=0, file="000.jpg", inspect_id=rows[0].inspect_id, sha256="d" * 64)
+    options = wire.Options(segmenter="a" * 64, classifier="b" * 64)
+    unit = wire.Manifest(schema=1, unit="xg_4", min_worker="0.1.0", options=options, images=(entry,))
+    system.ledger.units.add(unit, [PlannedImage(rows[0], "d" * 64)])
+    failed = wire.Failed(number=0, reason=FailureReason.CRASHED_WORKER, detail="")
+    system.ledger.scores.accept_result(system.ledger.units.named("xg_4"), "e" * 64, result_of(unit, [failed]), unit)
+    told = xtalgrid("history", "CI022987", "A1a").output
+    assert "  p_crystal  2 %\n" in told
+    (line,) = [line for line in told.splitlines() if " failed" in line]
+    assert "p_crystal" not in line
+    page = json.loads(xtalgrid("history", "CI022987", "A1a", "--json").stdout)
+    assert [chapter["p_crystal"] for chapter in page["chapters"]] == [0.02, None]
 
 
 def test_explain_and_history_show_both_opinions_where_there_is_a_second(score, xtalgrid):

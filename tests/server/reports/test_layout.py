@@ -90,6 +90,26 @@ def test_rows_that_excel_hides_are_read_and_counted(system, workbook):
     assert next(unread(done)).startswith("1 row is hidden in Excel, by a filter or by hand, and read like the others")
 
 
+def test_columns_that_excel_hides_are_read_and_named(system, workbook):
+    def hide(book):
+        for letter in "BC":
+            book["Screen"].column_dimensions[letter].hidden = True
+
+    done = workbook({"Screen": [["barcode", "well", "sample", "pH"], ["CI1", "A1", "x", 7]]}, change=hide)
+    assert (done.rows, done.recorded) == (1, 1)
+    assert next(unread(done)).startswith("the columns well, sample are hidden in Excel, and read like the others")
+
+
+def test_sheets_that_excel_hides_are_not_read_and_named(system, workbook):
+    def hide(book):
+        book["Old"].sheet_state = "hidden"
+
+    head = ["barcode", "well", "sample"]
+    done = workbook({"Old": [head, ["CI1", "A1", "x"]], "New": [head, ["CI1", "A2", "y"]]}, change=hide)
+    assert (done.rows, done.recorded) == (1, 1)
+    assert next(unread(done)) == "the sheet Old is hidden in Excel, and not read; unhide what was meant to be read"
+
+
 def test_each_sheet_that_is_a_layout_is_read_and_the_others_are_named(system, workbook):
     def merge(book):
         book["Stocks"].merge_cells("A2:A3")

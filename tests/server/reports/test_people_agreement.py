@@ -83,7 +83,12 @@ def test_disagreements_newest_first_or_by_p_crystal(xtalgrid, score, person, sys
     assert wells("--order", "p_crystal")[-1] == (5, "A2a", "crystals harvestable")
     assert wells("--limit", 1) == newest[:1]
     assert wells("--outcome", "crystal") == [newest[1], older[1]]
-    line = xtalgrid("disagreements", "--limit", 1).output.splitlines()[1]
+    some = xtalgrid("disagreements", "--limit", 1).output.splitlines()
+    assert some[2:] == ["… and more; --limit shows them"]
+    for form in ("--csv", "--json"):
+        assert xtalgrid("disagreements", form, "--limit", 1).stderr == "there are more; --limit shows them\n"
+        assert xtalgrid("disagreements", form, "--limit", 9).stderr == ""
+    line = some[1]
     assert " ".join(line.split()) == "CI022987 A1a 4 2012-12-31 undecided 50 % 13 precipitate jdoe 2013-01-01"
 
 

@@ -57,6 +57,12 @@ def test_what_cannot_be_is_said_in_one_line(service, monkeypatch, words, root, s
     assert said in done.stderr
 
 
+@pytest.mark.parametrize(("words", "said"), [(("sync", ""), "is empty"), (("look_again '5",), "No closing quotation")])
+def test_commands_that_are_none_are_refused(service, words, said):
+    done = service("steps", *words)
+    assert (done.exit_code, said in done.stderr) == (EXIT_ERROR, True)
+
+
 def test_a_service_needs_a_configuration_file(service, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "xtalgrid.toml").unlink()

@@ -64,7 +64,7 @@ XTALGRID_HOME=/var/lib/xtalgrid
 0-59/5 * * * * xtalgrid X create_work
 0-59/5 * * * * xtalgrid X grid
 2-59/5 * * * * xtalgrid X assimilate && X finalizer && X set_autoscore
-4-59/30 * * * * xtalgrid X sync && X look_again --minutes 20 && X alerts
+4-59/30 * * * * xtalgrid Xs sync "look_again --minutes 20" alerts
 # End of what `xtalgrid service install` wrote.
 """
 
@@ -100,8 +100,17 @@ def test_the_text_of_a_unit_and_its_timer():
 
 
 def test_the_text_of_the_crontab():
-    expected = CRONTAB.replace("X ", "/opt/xtalgrid/.venv/bin/xtalgrid service step ")
+    expected = re.sub(r"\bX(?=s? )", "/opt/xtalgrid/.venv/bin/xtalgrid service step", CRONTAB)
     assert cron.lines(service()) == expected
+
+
+def test_what_does_not_need_each_other_runs_whatever_became_of_the_others():
+    """One ExecStart, since systemd would not go on to the next after one that failed."""
+    planned = service('[imager.ispyb]\nurl = "mysql+pymysql://u@h/ispyb"\n')
+    (line,) = re.findall("^ExecStart=.*", systemd.units(planned)["xtalgrid-tell.service"], re.MULTILINE)
+    four = 'sync "import-scores --ispyb" "look_again --minutes 20" alerts'
+    assert line == f"ExecStart=/opt/xtalgrid/.venv/bin/xtalgrid service steps {four}"
+    assert f"service steps {four}\n" in cron.lines(planned)
 
 
 def test_choices_are_in_both():
@@ -128,6 +137,14 @@ def test_databases_outside_of_home_can_be_written():
         '[ledger]\nurl = "sqlite:////data/a/ledger.db"\n[imager]\nurl = "oracle+oracledb://u:p@h/?service_name=x"\n'
     )
     assert planned.writes == (Path("/data/a"),)
+
+
+@pytest.mark.parametrize(("folder", "writes"), [('folder = "/mnt/imager"\n', ("/data/images",)), ("", ())])
+def test_where_images_of_a_watched_folder_are_linked_can_be_written(folder, writes):
+    """All of them failed under systemd, "Read-only file system", and none by hand."""
+    planned = service(f'[imager]\nimage_root = "/data/images"\n{folder}')
+    assert planned.writes == tuple(map(Path, writes))
+    assert Path("/data/images") in planned.mounts
 
 
 @pytest.mark.parametrize("user", ["xtalgrid", None])
@@ -183,16 +200,15 @@ def test_a_line_of_cron_is_one_the_shell_takes_apart_again(tmp_path):
     """cron makes line breaks of % and undoes \\%; the rest goes to the shell, as from here."""
     program = tmp_path / "a 100% program" / "xtalgrid"
     program.parent.mkdir()
-    program.write_text('#!/bin/sh\necho "$0 $*"\n')
+    program.write_text('#!/bin/sh\nprintf "<%s> " "$0" "$@"\n')
     program.chmod(0o755)
     planned = msgspec.structs.replace(service(user=None), program=program)
     line = next(line for line in cron.lines(planned).splitlines() if "alerts" in line)
     *when, command = line.split(None, 5)
     assert len(when) == 5
-    assert command.count("%") == command.count(r"\%") == 3
+    assert command.count("%") == command.count(r"\%") == 1
     ran = subprocess.run(["sh", "-c", command.replace(r"\%", "%")], capture_output=True, text=True)
-    look = "service step look_again --minutes 20"
-    assert ran.stdout == f"{program} service step sync\n{program} {look}\n{program} service step alerts\n"
+    assert ran.stdout == f"<{program}> <service> <steps> <sync> <look_again --minutes 20> <alerts> "
 
 
 def test_a_persons_crontab_keeps_its_own_lines():
@@ -236,3 +252,60 @@ def test_a_run_that_was_killed_says_so_to_cron(tmp_path, monkeypatch, capsys):
         assert service_step.run_step(["create_work"], environment) == code
         told = capsys.readouterr().err
         assert said in told and f"see {log}" in told and "earlier" not in told
+
+
+@pytest.fixture
+def stand_in(tmp_path, monkeypatch):
+    """``stand_in(script)``: what runs in place of xtalgrid, with its home's environment, as from cron."""
+    program = tmp_path / "xtalgrid"
+    monkeypatch.setattr(service_step, "program", lambda: program)
+    environment = {name: value for name, value in os.environ.items() if name != "JOURNAL_STREAM"}
+
+    def write(script):
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+        return environment | {"XTALGRID_HOME": str(tmp_path)}
+
+    return write
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the stand-in is a shell's")
+def test_a_command_that_fails_or_hangs_does_not_keep_those_after_it(tmp_path, stand_in, capsys):
+    script = """
+        echo "$*" >> "$XTALGRID_HOME/ran"
+        case $1 in sync) echo no database; exit 2;; look_again) exec sleep 100;; esac"""
+    commands = [["sync"], ["look_again", "--minutes", "20"], ["alerts"]]
+    assert service_step.run_steps(commands, stand_in(script), limit=1) == 2
+    assert (tmp_path / "ran").read_text() == "sync\nlook_again --minutes 20\nalerts\n"
+    told = capsys.readouterr().err
+    assert "no database\nxtalgrid sync: exit code 2; see" in told
+    assert "xtalgrid look_again --minutes 20: stopped, as it took too long; see" in told
+    assert service_step.run_steps(commands, stand_in("[ $1 != sync ] || exit 75")) == 0  # another run is under way
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the stand-in is a shell's")
+def test_that_units_wait_for_weights_is_said_to_cron_once_a_day(tmp_path, stand_in, capsys):
+    """Each run, each five minutes, ends with 78; what follows in a line of a crontab goes on with the other units."""
+    note = tmp_path / "log" / "grid.waits"
+    waits = stand_in("echo 3 units wait; exit 78")
+    said = []
+    for _ in range(3):
+        assert service_step.run_step(["grid"], waits) == 0
+        said.append(capsys.readouterr().err)
+    assert "3 units wait" in said[0] and "grid: exit code 78; see" in said[0]
+    assert said[1:] == ["", ""]
+    os.utime(note, (note.stat().st_atime, note.stat().st_mtime - 86401))
+    service_step.run_step(["grid"], waits)
+    assert "3 units wait" in capsys.readouterr().err
+    assert service_step.run_step(["grid"], stand_in("exit 0")) == 0  # they are there again
+    service_step.run_step(["grid"], stand_in("echo 5 units wait; exit 78"))
+    assert "5 units wait" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the stand-in is a shell's")
+def test_a_log_that_cannot_be_written_stops_no_step(tmp_path, stand_in, capfd):
+    (tmp_path / "log").write_text("a file in the folder's place")
+    assert service_step.run_step(["sync"], stand_in("echo done")) == 0
+    told = capfd.readouterr()
+    assert (told.out, "cannot write" in told.err) == ("done\n", True)

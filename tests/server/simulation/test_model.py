@@ -3,7 +3,9 @@
 import dataclasses
 
 import pytest
+from click.testing import CliRunner
 
+from xtalgrid_server.cli.main import main
 from xtalgrid_server.simulation.model import DAY, HOUR, Scenario, hosts_needed, simulate
 
 ONE = Scenario(imagers=1, well_s=10.0, core_s=1.0, unit_s=0.0, poll_s=0.0, create_work_s=1000.0, days=2.0)
@@ -61,3 +63,14 @@ def test_hosts_that_come_and_go_and_fail_lose_nothing():
 def test_the_same_seed_gives_the_same_figures():
     lab = dataclasses.replace(ONE, hosts=5, on_h=1.0, off_h=1.0, errors=0.1, seed=3)
     assert simulate(lab).lag(0.9) == simulate(lab).lag(0.9) != simulate(dataclasses.replace(lab, seed=4)).lag(0.9)
+
+
+@pytest.mark.parametrize(("options", "fewest"), [({"quorum": 3}, 3), ({"spot_checks": 0.05}, 2)])
+def test_no_unit_is_scored_twice_by_one_host(options, fewest):
+    """BOINC would not send the second instance of such a unit to anybody (one_result_per_host_per_wu)."""
+    assert hosts_needed(dataclasses.replace(ONE, days=0.5, **options), 2000) == fewest
+    ((name, value),) = options.items()
+    words = ["simulate", "--days", "0.2", f"--{name.replace('_', '-')}", str(value), "--hosts"]
+    refused = CliRunner().invoke(main, [*words, str(fewest - 1)])
+    assert (refused.exit_code, f"give --hosts {fewest} or more" in refused.output) == (2, True)
+    assert CliRunner().invoke(main, [*words, str(fewest)]).exit_code == 0

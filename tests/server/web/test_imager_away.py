@@ -101,7 +101,7 @@ def quick(monkeypatch, config):
     """Questions to an embedded database with a tenth of a second's patience, repeated after half a second."""
     monkeypatch.setattr(questions, "_WAIT_SECONDS", 0.1)
     monkeypatch.setattr(questions, "_AGAIN_SECONDS", 0.5)
-    asking = ImagerQuestions(ImagerDatabase(config), config.imager)
+    asking = ImagerQuestions(ImagerDatabase(config))
     yield asking
     asking.close()
 

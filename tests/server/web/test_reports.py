@@ -128,6 +128,27 @@ def test_a_project_is_its_plates_newest_first(config, system, tmp_path):
     assert pages(pdf_file.read_bytes()) >= 3
 
 
+def test_a_plate_in_uv_light_alone_stops_no_report_of_its_project(config, system, score, tmp_path):
+    score({(1, 1): Outcome.HARVESTABLE}, image="UV")
+    fill_plate(system, "SEEN", [Outcome.HARVESTABLE], [0.9])
+    for barcode, project in (("CI022987", "Kinase, UV"), ("SEEN", "Kinase")):
+        system.ledger.contents.record([Contents(barcode, Well(0, 0, 0), project, "s", "")])
+    out = tmp_path / "out.html"
+    assert "1 plate, 1 picture; CI022987: no image in visible light." in run(
+        config, "--project", "Kin", "--out", str(out)
+    )
+    assert "CI022987: no image in visible light." in out.read_text(encoding="utf-8")
+    assert "has an image in visible light" in run(config, "--project", "UV", "--out", str(out), code=2)
+
+
+def test_days_count_from_the_earliest_inspection_whatever_its_number(system):
+    """As where an imager began to number anew."""
+    for number, day in ((7, 1), (1, 5), (2, 9)):
+        fill_plate(system, "P", [Outcome.CLEAR], [0.1], inspection=number, at=datetime(2024, 1, day))
+    assert report_of_plate(system.ledger, "P", 2).plates[0].days == 8
+    assert report_of_plate(system.ledger, "P", 7).plates[0].days == 0
+
+
 @pytest.mark.parametrize(
     ("words", "text"),
     [

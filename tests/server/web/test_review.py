@@ -284,6 +284,14 @@ def test_metrics_for_prometheus_and_nobody_else(visit, score, config, system, co
         assert visit(address=address, app=told).get("/metrics").status_code == status
 
 
+def test_a_scored_inspection_dated_ahead_hides_no_lag(client, score, system):
+    """As one imager's clock was in 2100: an alarm on the lag of the others would never have rung."""
+    score({(1, 1): Outcome.CLEAR})
+    score({(2, 1): Outcome.CLEAR}, inspection=4, inspected=datetime(2100, 1, 1))
+    system.imager.register([replace(row("later.jpg"), inspection=5, inspected=INSPECTED + timedelta(hours=2))])
+    assert "xtalgrid_lag_seconds 7200.0" in client.get("/metrics").text.splitlines()
+
+
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1", "::ffff:127.0.0.1", "10.0.0.5"])
 def test_metrics_are_not_for_everybody_behind_a_web_server(visit, configured, system, address):
     keys = 'sign_in = "users"\ntrusted_proxies = ["10.0.0.5"]\nmetrics_from = ["127.0.0.1", "::1", "10.0.0.5"]'

@@ -168,3 +168,10 @@ def test_plates_of_the_archive_are_no_news(client, enter):
     assert "photographed since 2012-08-23" in page
     older = client.get("/inbox?older=1").text
     assert "/well/OLD1/3/A1a" in older and "/well/OLD1/3/A2a" in older
+
+
+def test_a_failure_in_the_list_of_scores_is_no_0_percent(client, enter):
+    enter([row("broken.jpg")], [wire.Failed(number=0, reason=FailureReason.TRUNCATED, detail="half of it")])
+    page = client.get("/well/CI022987/3/H12a").text
+    (line,) = re.findall(r"<tr>(?:(?!</tr>).)*ARTscore(?:(?!</tr>).)*</tr>", page, re.DOTALL)
+    assert "ailed" in line and "0 %" not in line

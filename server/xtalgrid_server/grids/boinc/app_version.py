@@ -21,6 +21,7 @@ import click
 
 from xtalgrid_core.command_group import CommandGroup, say, say_error
 from xtalgrid_core.errors import ConfigError, XtalgridError
+from xtalgrid_core.files import write_atomically
 
 from .signing import read_public_key, signature_fault
 
@@ -143,7 +144,16 @@ def frozen(worker: Path, apps: Path) -> Path:
             f"{physical} already exists with other content, which BOINC never replaces; give the worker a new version"
         )
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(worker, physical)
+    others = [path.name for path in programs(folder) if path != physical]
+    if others:
+        raise ConfigError(
+            f"{folder} has {others[0]} already: to BOINC, {match['version']} is the same version, which clients would "
+            "not fetch again; give the worker a higher version, of numbers alone"
+        )
+    for left in folder.glob(".*.part"):  # by a run that was killed
+        left.unlink()
+    if not physical.exists():
+        write_atomically(physical, content)
     physical.chmod(0o755)
     (folder / "version.xml").write_text(
         f"""<version>
@@ -162,7 +172,9 @@ def programs(folder: Path) -> list[Path]:
     """Return the files of a platform's folder that clients take."""
     known = {"version.xml"}
     return sorted(
-        path for path in folder.iterdir() if path.is_file() and path.suffix != ".sig" and path.name not in known
+        path
+        for path in folder.iterdir()
+        if path.is_file() and path.suffix != ".sig" and path.name not in known and not path.name.startswith(".")
     )
 
 
@@ -177,8 +189,9 @@ def check(apps: Path, key: Path) -> dict[Path, str | None]:
     public = read_public_key(key)
     faults: dict[Path, str | None] = {}
     for folder in sorted(path for path in (apps / APP).glob("*/*") if path.is_dir()):
-        wrong = [f"{path.name} is {fault}" for path in programs(folder) if (fault := signature_fault(path, public))]
-        faults[folder] = "; ".join(wrong) or None
+        found = programs(folder)
+        wrong = [f"{path.name} is {fault}" for path in found if (fault := signature_fault(path, public))]
+        faults[folder] = "; ".join(wrong) or (None if found else "has no program")
     return faults
 
 

@@ -255,8 +255,10 @@ def _size(path: Path) -> int:
 
 def _files(folder: Path, pattern: str) -> list[Path]:
     """Return a folder's finished files, oldest first; those being written begin with a dot."""
-    try:
-        paths = [path for path in folder.glob(pattern) if not path.name.startswith(".") and path.is_file()]
-    except OSError:
-        return []
-    return sorted(paths, key=lambda path: (path.stat().st_mtime_ns, path.name))
+    found = []
+    with suppress(OSError):
+        for path in folder.glob(pattern):
+            with suppress(FileNotFoundError):  # another step has just taken it
+                if not path.name.startswith(".") and path.is_file():
+                    found.append((path.stat().st_mtime_ns, path.name, path))
+    return [path for _, _, path in sorted(found)]

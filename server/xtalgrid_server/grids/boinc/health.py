@@ -1,9 +1,10 @@
-"""What keeps a BOINC project from working although its database is up: app versions, daemons, its page, full disks."""
+"""What keeps a BOINC project from working although its database is up: app versions, daemons, tasks, page, disks."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import time
 import urllib.error
 import urllib.request
 import xml.etree.ElementTree as ET
@@ -16,6 +17,8 @@ from .database import AppVersion
 from .project import Project
 
 _PATIENCE_SECONDS = 5.0
+_LONG_WITHOUT = 3600.0
+"""Seconds without a run of a task that is due every five minutes."""
 _LITTLE_SPACE = 1e9
 """Bytes; a work unit may have 400 MB, and BOINC's database writes, too."""
 
@@ -28,10 +31,13 @@ class Problem:
     remedy: str
 
 
-def problems(project: Project, home: Path, versions: Sequence[AppVersion]) -> Iterator[Problem]:
-    """Yield what keeps the project from working."""
+def problems(
+    project: Project, home: Path, versions: Sequence[AppVersion], assimilated_ago: float | None = None
+) -> Iterator[Problem]:
+    """Yield what keeps the project from working; `assimilated_ago`: see `task_problems`."""
     yield from version_problems(versions)
     yield from daemon_problems(project)
+    yield from task_problems(project, assimilated_ago)
     yield from page_problems(project)
     yield from disk_problems([home, project.folder])
 
@@ -96,6 +102,27 @@ def _runs(pid_file: Path, program: str) -> bool:
         return program.encode() in command.read_bytes()
     except OSError:
         return True
+
+
+def task_problems(project: Project, assimilated_ago: float | None) -> Iterator[Problem]:
+    """Yield that the project does not run its tasks, as without its line in the crontab.
+
+    `assimilated_ago` is how many seconds ago `xtalgrid assimilate` ended, the one step that a pause does not stop; None
+    if it never ran.
+    """
+    script = project.folder / "bin" / "xtalgrid_publish"
+    if (project.folder / "stop_daemons").exists() or not script.exists():
+        return
+    installed_ago = time.time() - script.stat().st_ctime
+    if min(installed_ago, installed_ago if assimilated_ago is None else assimilated_ago) > _LONG_WITHOUT:
+        last = (
+            "has never run" if assimilated_ago is None else f"ran {assimilated_ago / 3600:.1f} h ago for the last time"
+        )
+        yield Problem(
+            f"the task {script.name} {last}: no new images go out, and no results come in",
+            f"`{project.folder}/bin/start --cron` must be in the crontab of the project's owner, every five minutes; "
+            f"then see log_*/{script.name}.out",
+        )
 
 
 def page_problems(project: Project) -> Iterator[Problem]:

@@ -42,7 +42,7 @@ class BoincStatus:
     results_waiting, refusals_waiting
         Numbers of results and refusals that the next `xtalgrid assimilate` reads.
     newest_inspected, newest_scored
-        The newest inspection, and the newest with a score, in the imager's naive local time.
+        The newest inspection, and the newest with a score, in the imager's naive local time; none dated ahead of now.
     hosts, hosts_within_a_day
         Numbers of hosts that have had work, and of those that were seen within a day.
     failed_units
@@ -85,8 +85,14 @@ def lost_units(ledger: Ledger, grid: BoincGrid) -> list[str]:
     return [unit for unit in missing if unit in still]
 
 
-def boinc_status(ledger: Ledger, imager: ImagerDatabase, grid: BoincGrid, now: float | None = None) -> BoincStatus:
-    """Read the state of the project; `now` is in seconds since 1970."""
+def boinc_status(
+    ledger: Ledger,
+    imager: ImagerDatabase,
+    grid: BoincGrid,
+    now: float | None = None,
+    assimilated_ago: float | None = None,
+) -> BoincStatus:
+    """Read the state of the project at `now`, in seconds since 1970; `assimilated_ago`: see `health.task_problems`."""
     now = time.time() if now is None else now
     at, since = datetime.fromtimestamp(now, UTC), ledger.units.under_way_since()
     hosts, versions = grid.database.hosts(), grid.database.app_versions()
@@ -96,8 +102,8 @@ def boinc_status(ledger: Ledger, imager: ImagerDatabase, grid: BoincGrid, now: f
         work=grid.database.counts(now),
         results_waiting=sum(1 for _ in grid.results()),
         refusals_waiting=sum(1 for _ in grid.refused()),
-        newest_inspected=next((group[0].inspected for group in imager.newest_first(None, None)), None),
-        newest_scored=ledger.scores.newest_inspection(),
+        newest_inspected=imager.newest_inspection(),
+        newest_scored=ledger.scores.newest_inspection(imager.latest_date()),
         waiting_since=since and since.replace(tzinfo=UTC),
         hosts=len(hosts),
         hosts_within_a_day=sum(now - host.seen < _DAY for host in hosts),
@@ -105,7 +111,7 @@ def boinc_status(ledger: Ledger, imager: ImagerDatabase, grid: BoincGrid, now: f
         failed_units={unit.name: unit.detail for unit in ledger.units.failed()},
         lost_units=tuple(lost_units(ledger, grid)),
         app_versions=tuple(versions),
-        problems=tuple(problems(grid.project, grid.home, versions)),
+        problems=tuple(problems(grid.project, grid.home, versions, assimilated_ago)),
     )
 
 

@@ -88,6 +88,15 @@ class ImagerDatabase(Connections):
         """Return nothing, because the imager itself enters new images."""
         return []
 
+    def latest_date(self) -> datetime:
+        """Return the latest date that an inspection can have; those dated later are an imager's clock's."""
+        return self._settings.latest_date()
+
+    def newest_inspection(self) -> datetime | None:
+        """Return the date of the newest inspection with images that match, of those not dated ahead of now."""
+        newest = self.newest_first(None, Moment(self.latest_date(), 0))
+        return next((images[0].inspected for images in newest), None)
+
     def path(self, image: ImageRow) -> Path:
         """Return the path of an image's file; see `image_path`."""
         return image_path(self._config, image)

@@ -12,8 +12,6 @@ from typing import TypeVar
 
 from xtalgrid_core.errors import ImagerError
 
-from ...config.sections import Imager
-from ...domain.images import Moment
 from ...domain.log import log
 from ...imager.crystaltrak.database import ImagerDatabase
 from ...ledger.database import now
@@ -50,8 +48,8 @@ class ImagerState:
 class ImagerQuestions:
     """Asks in threads of its own, which may hang as long as they like: the program's end does not wait for them."""
 
-    def __init__(self, database: ImagerDatabase, settings: Imager) -> None:
-        self._database, self._settings = database, settings
+    def __init__(self, database: ImagerDatabase) -> None:
+        self._database = database
         self._lock = threading.Lock()
         self._state = ImagerState()
         self._next_read = self._next_try = 0.0
@@ -101,8 +99,7 @@ class ImagerQuestions:
         closing.join(timeout=0.3)
 
     def _read_newest(self) -> None:
-        now_there = Moment(self._settings.latest_date(), 0)
-        newest = next((group[0].inspected for group in self._database.newest_first(None, now_there)), None)
+        newest = self._database.newest_inspection()
         with self._lock:
             self._state = ImagerState(newest)
 

@@ -52,8 +52,8 @@ def score_history(site: Site, images: Sequence[DropImage], origins: Mapping[int,
             outcome=score.outcome,
             by="ARTscore",
             detail=f"{score.classifier[:8]}{_rule(origins.get(score.score_id))}",
-            probability=score.probability,
-            p_crystal=score.p_crystal,
+            probability=score.probability if score.is_scored else None,
+            p_crystal=score.p_crystal if score.is_scored else None,
             title=f"classifier {score.classifier}, segmenter {score.segmenter}, worker {score.worker}",
         )
         for score in every.artscores

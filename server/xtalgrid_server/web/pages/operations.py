@@ -138,7 +138,7 @@ class PipelineMonitor(Collector):
         day, hosts = ledger.scores.throughput(24)
         return PipelineStatus(
             imaged=imager.imaged,
-            scored=ledger.scores.newest_inspection(),
+            scored=ledger.scores.newest_inspection(self._imager.latest_date()),
             waiting=ledger.units.images_under_way(),
             oldest_seconds=None if since is None else (now() - since).total_seconds(),
             counts=ledger.counts(),

@@ -13,6 +13,7 @@ from xtalgrid_core import wire
 from xtalgrid_core.errors import ConfigError, ImageError
 from xtalgrid_core.frames import frame, percent, thumbnail
 from xtalgrid_core.images import read_image
+from xtalgrid_core.lines import one_line
 from xtalgrid_core.outcomes import SCORED_GROUPS, Group
 
 from ...config import Config
@@ -36,6 +37,10 @@ _SIDE = 720
 
 Pictures = dict[int, bytes | str]
 """JPEGs by image id, or why there is none."""
+
+
+class _NothingVisibleError(ConfigError):
+    """A plate without an image that has a say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +90,7 @@ class PlateReport:
     projects, samples
         What is known to be on the plate.
     inspections
-        (number, date) of all, oldest first.
+        (number, date) of all, by number.
     expected
         Expected crystals.
     best
@@ -113,8 +118,8 @@ class PlateReport:
 
     @property
     def days(self) -> int:
-        """Days since the plate's first inspection."""
-        return (self.inspected.date() - self.inspections[0][1].date()).days
+        """Days since the plate's first inspection, whatever the inspections' numbers."""
+        return (self.inspected.date() - min(at for _, at in self.inspections).date()).days
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +156,7 @@ def plate_report(ledger: Ledger, barcode: str, inspection: int | None = None, mo
     images = ledger.images.of_plate(barcode)
     if not images:
         why = "with an image in visible light; `xtalgrid search --group-by plate` lists plates"
-        raise ConfigError(f"there is no plate {barcode} {why}")
+        raise _NothingVisibleError(f"there is no plate {barcode} {why}")
     inspections = sorted({image.inspection: image.inspected for image in images}.items())
     number = max(inspections, key=lambda pair: (pair[1], pair[0]))[0] if inspection is None else inspection
     of_inspection = [image for image in images if image.inspection == number]
@@ -196,6 +201,7 @@ def report_of_project(ledger: Ledger, project: str, most: int = MOST_PICTURES) -
     """Read the report of the plates with a project whose name contains this text, at their newest inspections.
 
     Of more than `MOST_PLATES` plates the newest are taken, and of each so many pictures that `ALL_PICTURES` suffice.
+    Plates with images in other light alone are left out.
 
     Raises
     ------
@@ -212,9 +218,19 @@ def report_of_project(ledger: Ledger, project: str, most: int = MOST_PICTURES) -
     newest = sorted(dates, key=lambda barcode: (dates[barcode], barcode), reverse=True)
     chosen = newest[:MOST_PLATES]
     each = max(1, min(most, ALL_PICTURES // len(chosen)))
-    plates = [plate_report(ledger, barcode, most=each) for barcode in chosen]
-    left_out = f"The {len(chosen)} newest of {len(newest)} plates." if len(newest) > len(chosen) else ""
-    return Report(f"Project {project.strip()}", plates, now(), metadata.version("xtalgrid"), True, left_out)
+    plates, without = list[PlateReport](), list[str]()
+    for barcode in chosen:
+        try:
+            plates.append(plate_report(ledger, barcode, most=each))
+        except _NothingVisibleError:
+            without.append(barcode)
+    if not plates:
+        raise ConfigError(f"no plate of the project {project!r} has an image in visible light")
+    left_out = [f"The {len(chosen)} newest of {len(newest)} plates."] if len(newest) > len(chosen) else []
+    if without:
+        left_out.append(f"{', '.join(map(one_line, without))}: no image in visible light.")
+    made_at, version = now(), metadata.version("xtalgrid")
+    return Report(f"Project {project.strip()}", plates, made_at, version, True, " ".join(left_out))
 
 
 def picture(config: Config, image: DropImage, score: ScoredImage | None) -> bytes:

@@ -25,7 +25,7 @@ from reportlab.platypus import (
 
 from xtalgrid_core.lines import one_line
 
-from ..rendering import moment
+from ..rendering import moment, utc
 from .content import Pictures, PlateReport, Report, Shown
 from .looks import Look, legend, look, plate_map
 from .text import Text
@@ -172,7 +172,7 @@ class _Pages:
                 f"ARTscore {shown.artscore}" if shown.artscore else "",
                 f"p_crystal {shown.p_crystal}" if shown.p_crystal else "",
             ))), self._small),
-            *(self._say(f"{score.who}: {score.name}, {moment(score.at)} UTC", self._small)
+            *(self._say(f"{score.who}: {score.name}, {utc(score.at)}", self._small)
               for score in shown.drop.state.people[-4:]),
             *(self._say(said, self._small) for said in (shown.contents.sample, shown.contents.condition) if said),
         ]  # fmt: skip

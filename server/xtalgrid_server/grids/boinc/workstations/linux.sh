@@ -175,9 +175,10 @@ has_answered() { project_status | grep -q "scheduler RPC pending: no" && [ -n "$
 
 is_unknown() { ask --get_messages | grep -q "nvalid or missing account key"; }
 
-check_number() { # option, value, most
+check_number() { # option, value, least (0 is no limit to BOINC), most
     case $2 in '' | *[!0-9]*) refuse "$1 takes a whole number, not '$2'" ;; esac
-    [ "$2" -le "$3" ] || refuse "$1 takes at most $3"
+    [ "$2" -ge "$3" ] || refuse "$1 takes at least $3"
+    [ "$2" -le "$4" ] || refuse "$1 takes at most $4"
 }
 
 check_words() {
@@ -192,10 +193,10 @@ check_words() {
     host=${url#*://} && host=${host%%/*} # in small letters, as the client writes it
     url=${url%%://*}://$(echo "$host" | tr '[:upper:]' '[:lower:]')/${url#*://*/}
     case $key in *[!0-9A-Za-z_]*) refuse "'$key' is no account key" ;; esac
-    check_number --idle-minutes "$idle" 1440
-    check_number --cpus "$cpus" 100
-    check_number --memory "$memory" 100
-    check_number --disk "$disk" 100000
+    check_number --idle-minutes "$idle" 0 1440
+    check_number --cpus "$cpus" 1 100
+    check_number --memory "$memory" 1 100
+    check_number --disk "$disk" 1 100000
 }
 
 check_computer() {

@@ -26,6 +26,11 @@ act() { # message, command...
     [ -n "$dry" ] || "$@" || fail "that failed"
 }
 
+check_number() { # option, value, least (0 is no limit to BOINC), most
+    case $2 in '' | *[!0-9]*) fail "$1 takes a whole number, not '$2'" 2 ;; esac
+    if [ "$2" -lt "$3" ] || [ "$2" -gt "$4" ]; then fail "$1 takes $3 to $4" 2; fi
+}
+
 preferences() {
     user_active=0
     [ "$idle" != 0 ] || user_active=1
@@ -93,10 +98,11 @@ dry='' url='' key='' idle=5 cpus=50 memory=50 disk=5
 while [ $# -gt 0 ]; do
     case $1 in
     --dry-run) dry='would: ' ;;
-    --idle-minutes) idle=${2:-} && shift ;;
-    --cpus) cpus=${2:-} && shift ;;
-    --memory) memory=${2:-} && shift ;;
-    --disk) disk=${2:-} && shift ;;
+    --idle-minutes | --cpus | --memory | --disk)
+        [ $# -gt 1 ] || fail "$1 takes a number" 2
+        case $1 in --idle-minutes) idle=$2 ;; --cpus) cpus=$2 ;; --memory) memory=$2 ;; --disk) disk=$2 ;; esac
+        shift
+        ;;
     -*) fail "unknown option $1" 2 ;;
     *) if [ -z "$url" ]; then url=$1; else key=$1; fi ;;
     esac
@@ -108,7 +114,10 @@ case $command in
 install)
     case $url in http://*.*/ | https://*.*/) ;; *) fail "give the project's URL, which ends with /, and the account key" 2 ;; esac
     case $key in '' | *[!0-9A-Za-z_]*) fail "'$key' is no account key" 2 ;; esac
-    case $idle$cpus$memory$disk in *[!0-9]*) fail "options take whole numbers" 2 ;; esac
+    check_number --idle-minutes "$idle" 0 1440
+    check_number --cpus "$cpus" 1 100
+    check_number --memory "$memory" 1 100
+    check_number --disk "$disk" 1 100000
     [ ! -e "$state/url" ] || [ "$(cat "$state/url")" = "$url" ] || fail "attached to $(cat "$state/url"); uninstall first"
     account="$data/account_$(of_project "$url").xml"
     if [ -e "$account" ] && [ ! -e "$state/attached" ]; then fail "attached to $url by hand; detach it first"; fi

@@ -14,9 +14,9 @@ param(
     [string] $Url,
     [string] $Key,
     [ValidateRange(0, 1440)] [int] $IdleMinutes = 5,
-    [ValidateRange(0, 100)] [int] $Cpus = 50,
-    [ValidateRange(0, 100)] [int] $Memory = 50,
-    [ValidateRange(0, 100000)] [int] $Disk = 5,
+    [ValidateRange(1, 100)] [int] $Cpus = 50,       # 0 is no limit to BOINC
+    [ValidateRange(1, 100)] [int] $Memory = 50,
+    [ValidateRange(1, 100000)] [int] $Disk = 5,
     [switch] $DryRun
 )
 $ErrorActionPreference = 'Stop'
