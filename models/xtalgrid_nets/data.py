@@ -113,11 +113,13 @@ def _shows(item: WellObject, seen: Box, um: float) -> bool:
     return bool(large and shared >= 0.5 * item.box.height * item.box.width)
 
 
-def sample_well(outcome: Outcome, seed: int, n_chops: int = 8, n_patches: int = 4) -> Sample:
+def sample_well(
+    outcome: Outcome, seed: int, n_chops: int = 8, n_patches: int = 4, in_precipitate: bool = False
+) -> Sample:
     """Render a well and cut it as the worker would into chops, and into patches: chops with their surroundings."""
     rng = np.random.default_rng([seed, 1])
     cols, rows, um, _ = _CAMERAS[int(rng.choice(len(_CAMERAS), p=[camera[3] for camera in _CAMERAS]))]
-    well = render_well(outcome, seed=seed, width=cols, height=rows, pixel_size_um=um)
+    well = render_well(outcome, seed=seed, width=cols, height=rows, pixel_size_um=um, in_precipitate=in_precipitate)
     levels = Levels.of(well.image)
     factor = to_reference(um * (np.exp(rng.normal(0, 0.25)) if rng.random() < _GUESSED else 1.0))
     crop = _at_least(_crop(rng, well), math.ceil((PATCH + 1) / factor), *well.content.shape)
@@ -217,9 +219,9 @@ def outcome_of(seed: int, among: tuple[Outcome, ...] = OUTCOMES) -> Outcome:
     return among[int(np.random.default_rng([seed, 3]).choice(len(p), p=p / p.sum()))]
 
 
-def _full(among: tuple[Outcome, ...], seed: int) -> tuple[int, Outcome, Sample]:
+def _full(among: tuple[Outcome, ...], in_precipitate: bool, seed: int) -> tuple[int, Outcome, Sample]:
     outcome = outcome_of(seed, among)
-    return seed, outcome, sample_well(outcome, seed)
+    return seed, outcome, sample_well(outcome, seed, in_precipitate=in_precipitate)
 
 
 def _small(among: tuple[Outcome, ...], seed: int) -> tuple[int, Outcome, Sample]:
@@ -237,12 +239,19 @@ def renderer_version() -> str:
 
 
 def render_dataset(
-    folder: Path, *, wells: int, views: int, seed: int, jobs: int = 2, only: tuple[Outcome, ...] = ()
+    folder: Path,
+    *,
+    wells: int,
+    views: int,
+    seed: int,
+    jobs: int = 2,
+    only: tuple[Outcome, ...] = (),
+    in_precipitate: bool = False,
 ) -> None:
     """Render a training set (`sets.format`).
 
     `wells` full wells give chops, patches and views; `views` small ones give views only. With `only`, every well has
-    one of these outcomes.
+    one of these outcomes; with `in_precipitate`, crystals of full wells always have precipitate around them.
 
     Each well is a plate of its own, so that every tenth is held out. After an interruption, the same call continues
     where it stopped.
@@ -256,8 +265,10 @@ def render_dataset(
     among = tuple(outcome for outcome in OUTCOMES if outcome in only) or OUTCOMES
     if only:
         arguments["only"] = [outcome.value for outcome in among]
+    if in_precipitate:
+        arguments["in_precipitate"] = True
     with ChopSetWriter(folder, "xtalgrid-train render", arguments) as writer, ProcessPoolExecutor(jobs) as pool:
-        full, small = partial(_full, among), partial(_small, among)
+        full, small = partial(_full, among, in_precipitate), partial(_small, among)
         for what, sample, first, count in (("wells", full, seed, wells), ("views", small, seed + 10_000_000, views)):
             left = [s for s in range(first, first + count) if f"{what} {s}" not in writer.done]
             for number, outcome, sample_of_well in tqdm(

@@ -17,14 +17,19 @@ from .precipitates import crumpled, precipitate, skin
 from .scene import Scene
 
 
-def fill_drop(scene: Scene, outcome: Outcome) -> None:
-    """Draw what makes the drop this outcome, and sometimes what often occurs beside it, such as dust."""
+def fill_drop(scene: Scene, outcome: Outcome, in_precipitate: bool = False) -> None:
+    """Draw what makes the drop this outcome, and sometimes what often occurs beside it, such as dust.
+
+    With `in_precipitate`, crystals always have precipitate around them.
+    """
     rng = scene.rng
     if rng.random() < 0.35:
         specks(scene, int(rng.integers(1, 14)))
     match outcome.group:
         case Group.CRYSTAL:
-            if outcome is not Outcome.OVERNUCLEATED or rng.random() < 0.4:  # many crystals leave little else behind
+            if in_precipitate:
+                precipitate(scene, Outcome.PRECIPITATE if rng.random() < 0.5 else Outcome.PRECIPITATE_GOOD)
+            elif outcome is not Outcome.OVERNUCLEATED or rng.random() < 0.4:  # many crystals leave little else behind
                 _beside_crystals(scene)
             crystals(scene, outcome)
         case Group.PRECIPITATE:

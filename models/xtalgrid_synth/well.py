@@ -151,6 +151,7 @@ def render_well(
     height: int = 2056,
     pixel_size_um: float = 1.131,
     plate_type: PlateType | None = None,
+    in_precipitate: bool = False,
 ) -> RenderedWell:
     """Render a well image.
 
@@ -166,6 +167,8 @@ def render_well(
         Micrometres per pixel, 0.05 to 50. It sets the field of view.
     plate_type
         See `grounds.PlateType` (default: drawn at random).
+    in_precipitate
+        Whether crystals always have precipitate around them.
 
     Raises
     ------
@@ -174,7 +177,13 @@ def render_well(
     """
     _check(outcome, width, height, pixel_size_um)
     layers, plate, rng, redrawn = draw_layers(
-        outcome, seed=seed, width=width, height=height, pixel_size_um=pixel_size_um, plate_type=plate_type
+        outcome,
+        seed=seed,
+        width=width,
+        height=height,
+        pixel_size_um=pixel_size_um,
+        plate_type=plate_type,
+        in_precipitate=in_precipitate,
     )
     light = layers.marks
     amber: Field | None = None
@@ -194,7 +203,14 @@ def render_well(
 
 
 def draw_layers(
-    outcome: Outcome, *, seed: int, width: int, height: int, pixel_size_um: float, plate_type: PlateType | None = None
+    outcome: Outcome,
+    *,
+    seed: int,
+    width: int,
+    height: int,
+    pixel_size_um: float,
+    plate_type: PlateType | None = None,
+    in_precipitate: bool = False,
 ) -> tuple[Layers, PlateType, np.random.Generator, int]:
     """Draw a well up to its exposure; for the parameters see `render_well`.
 
@@ -211,24 +227,29 @@ def draw_layers(
     plate = plate_type or _choose_plate(rng, outcome)
     for again in range(_ATTEMPTS):
         rng = np.random.default_rng([seed, again]) if again else rng
-        layers = _draw(rng, outcome, height, width, pixel_size_um, plate)
+        layers = _draw(rng, outcome, height, width, pixel_size_um, plate, in_precipitate)
         if outcome.group is not Group.CRYSTAL or shows(layers.objects, outcome, max(height, width)):
             break
     return layers, plate, rng, again
 
 
 def _draw(
-    rng: np.random.Generator, outcome: Outcome, height: int, width: int, pixel_size_um: float, plate: PlateType
+    rng: np.random.Generator,
+    outcome: Outcome,
+    height: int,
+    width: int,
+    um: float,
+    plate: PlateType,
+    in_precipitate: bool,
 ) -> Layers:
     k = 4 if width > 1600 else 2 if width > 700 else 1  # the ground is smooth: 1 / k of the resolution will do
-    ground = draw_ground(rng, plate, -(-height // k), -(-width // k), pixel_size_um * k)
-    marks = _marks(rng, height, width, pixel_size_um, busy=rng.random() < 0.25)
+    ground = draw_ground(rng, plate, -(-height // k), -(-width // k), um * k)
+    marks = _marks(rng, height, width, um, busy=rng.random() < 0.25)
     if outcome is Outcome.NULL_EXPERIMENT:
-        return Layers(ground, k, pixel_size_um, marks, None)
-    box, shape, fills_well = _place_drop(rng, plate, ground, k, height, width, pixel_size_um, outcome)
-    return Layers(
-        ground, k, pixel_size_um, marks, _draw_drop(rng, box, shape, ground, k, pixel_size_um, outcome, fills_well)
-    )
+        return Layers(ground, k, um, marks, None)
+    box, shape, fills_well = _place_drop(rng, plate, ground, k, height, width, um, outcome)
+    drop = _draw_drop(rng, box, shape, ground, k, um, outcome, fills_well, in_precipitate)
+    return Layers(ground, k, um, marks, drop)
 
 
 def _check(outcome: Outcome, width: int, height: int, um: float) -> None:
@@ -318,6 +339,7 @@ def _draw_drop(
     um: float,
     outcome: Outcome,
     fills_well: bool,
+    in_precipitate: bool,
 ) -> Drop:
     """Draw the drop and its contents; `k` is how many image pixels a pixel of `ground` covers."""
     floor = _enlarged(ground.floor, box, k)
@@ -333,7 +355,7 @@ def _draw_drop(
         crystal_amber=np.zeros_like(surface),
         content=np.zeros(surface.shape, np.uint8),
     )
-    fill_drop(scene, outcome)
+    fill_drop(scene, outcome, in_precipitate)
     scene.light *= surface
     if rng.random() < 0.15:
         satellites(scene)

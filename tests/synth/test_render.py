@@ -132,3 +132,12 @@ def test_precipitate_can_be_seen(outcome: Outcome) -> None:
     for seed in range(5):
         well = render_well(outcome, seed=seed, plate_type="ring", **SMALL)
         assert (well.content == 1 + PRIORITY[outcome]).sum() > 0.05 * well.drop_mask.sum()
+
+
+@pytest.mark.parametrize("outcome", [Outcome.HARVESTABLE, Outcome.BAD_FORM, Outcome.OVERNUCLEATED])
+def test_crystals_lie_in_precipitate_where_that_is_asked_for(outcome: Outcome) -> None:
+    of = {group: [1 + PRIORITY[o] for o in CLASSES if o.group is group] for group in (Group.CRYSTAL, Group.PRECIPITATE)}
+    for seed in range(4):
+        well = render_well(outcome, seed=seed, plate_type="ring", in_precipitate=True, **SMALL)
+        assert np.isin(well.content, of[Group.PRECIPITATE]).sum() > 0.05 * well.drop_mask.sum()
+        assert np.isin(well.content, of[Group.CRYSTAL]).any()

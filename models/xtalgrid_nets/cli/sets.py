@@ -136,14 +136,17 @@ sets.add_command(recordio)
     type=click.Choice([outcome.value for outcome in Outcome if outcome is not Outcome.RIM]),
     help="Render wells of this outcome only, such as 'phase separation'. Repeatable.",
 )
+@click.option("--in-precipitate", is_flag=True, help="Put precipitate around the crystals of all full-size wells.")
 @click.option("--jobs", default=2, show_default=True, type=click.IntRange(1, 512), help="Number of processes.")
 @_one_line_errors
-def render(folder: Path, wells: int, views: int, seed: int, only: tuple[str, ...], jobs: int) -> None:
+def render(
+    folder: Path, wells: int, views: int, seed: int, only: tuple[str, ...], in_precipitate: bool, jobs: int
+) -> None:
     """Render a training set into FOLDER."""
     from ..data import render_dataset
 
     outcomes = tuple(Outcome(name) for name in only)
-    render_dataset(folder, wells=wells, views=views, seed=seed, jobs=jobs, only=outcomes)
+    render_dataset(folder, wells=wells, views=views, seed=seed, jobs=jobs, only=outcomes, in_precipitate=in_precipitate)
 
 
 @sets.command("render-test")
