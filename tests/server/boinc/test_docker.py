@@ -146,7 +146,7 @@ def test_the_containers_configuration_is_one():
 def test_the_scripts_are_sound():
     shellcheck = shutil.which("shellcheck")
     if shellcheck is None:
-        pytest.skip("shellcheck is not installed")
+        missing("shellcheck is not installed (Debian's package shellcheck)")
     subprocess.run([shellcheck, *sorted((DOCKER / "bin").glob("*.sh"))], check=True, timeout=100)
 
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from reportlab.pdfbase import pdfmetrics
 
+from tests.conftest import missing
 from tests.system.viewer import fill_plate
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_server.cli.main import main
@@ -44,7 +45,7 @@ def pages(data: bytes) -> int:
 def said(data: bytes, tmp_path: Path) -> str:
     """The text of a PDF file, as another program reads it."""
     if not shutil.which("pdftotext"):
-        pytest.skip("pdftotext is not installed")
+        missing("pdftotext is not installed (Debian's package poppler-utils)")
     (tmp_path / "said.pdf").write_bytes(data)
     done = subprocess.run(["pdftotext", "-layout", str(tmp_path / "said.pdf"), "-"], check=True, capture_output=True)
     return done.stdout.decode()
