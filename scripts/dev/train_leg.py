@@ -34,6 +34,11 @@ FIRST_SEED, SEEDS = 40_000_000, 100_000
 MORE_WELLS = 700
 """Wells of the outcomes given with `--more`."""
 
+CRYSTAL_WELLS = 500
+"""Crystal wells that `--in-precipitate` adds."""
+
+CRYSTALS = ("crystals harvestable", "crystals bad form", "crystals overnucleated")
+
 CRYSTAL_SHIFT = 3.0
 """What the shipped weights were exported with (`xtalgrid-train export --crystal-shift`)."""
 
@@ -50,6 +55,9 @@ def main() -> None:
     parser.add_argument("--wells", type=int, default=800, help="wells to render (default 800)")
     parser.add_argument(
         "--more", action="append", default=[], metavar="OUTCOME", help="also render 700 wells of these outcomes alone"
+    )
+    parser.add_argument(
+        "--in-precipitate", action="store_true", help="also render 500 wells of crystals in precipitate"
     )
     parser.add_argument("--jobs", type=int, default=1, help="processes that render (default 1)")
     parser.add_argument("--threads", type=int, default=1, help="threads that train (default 1)")
@@ -70,6 +78,10 @@ def main() -> None:
     if given.more:
         only = [word for outcome in given.more for word in ("--only", outcome)]
         sets.append(rendered(work, f"rendered-{number:02}-more", first + SEEDS // 2, MORE_WELLS, given.jobs, only))
+    if given.in_precipitate:
+        only = [*(word for outcome in CRYSTALS for word in ("--only", outcome)), "--in-precipitate"]
+        name, seed = f"rendered-{number:02}-precipitate", first + SEEDS * 3 // 4
+        sets.append(rendered(work, name, seed, CRYSTAL_WELLS, given.jobs, only))
     for name in sets:
         run(work, "sets", "teach", name, "--marco", marco(work))
     left = given.minutes - (time.monotonic() - began) / 60 - RESERVED
@@ -131,7 +143,8 @@ def rendered(work: Path, name: str, seed: int, wells: int, jobs: int, only: Sequ
     """Render wells of the leg; an interrupted rendering goes on."""
     if (work / name / "dataset.json").is_file():
         made = json.loads((work / name / "dataset.json").read_text(encoding="utf-8"))["arguments"]
-        if (made["wells"], made["seed"], sorted(made.get("only", []))) != (wells, seed, sorted(only[1::2])):
+        asked = wells, seed, sorted(word for word in only if not word.startswith("--")), "--in-precipitate" in only
+        if (made["wells"], made["seed"], sorted(made.get("only", [])), made.get("in_precipitate", False)) != asked:
             sys.exit(f"{work / name}: holds {made['wells']} wells of other options; give those, or remove this folder")
     else:
         words = ["--wells", str(wells), "--views", "0", "--seed", str(seed), "--jobs", str(jobs), *only]

@@ -60,7 +60,11 @@ def test_a_leg_goes_on_only_with_the_wells_that_it_was_begun_with(
     arguments = {"wells": 800, "views": 0, "seed": 7, "only": ["clear"]}
     (tmp_path / "rendered-01" / "dataset.json").write_text(json.dumps({"arguments": arguments}))
     train_leg.rendered(tmp_path, "rendered-01", 7, 800, 1, ["--only", "clear"])
-    for wells, only in ((400, ["--only", "clear"]), (800, ["--only", "other"])):
+    for wells, only in (
+        (400, ["--only", "clear"]),
+        (800, ["--only", "other"]),
+        (800, ["--only", "clear", "--in-precipitate"]),
+    ):
         with pytest.raises(SystemExit, match="holds 800 wells of other options"):
             train_leg.rendered(tmp_path, "rendered-01", 7, wells, 1, only)
     assert len(commands) == 1
