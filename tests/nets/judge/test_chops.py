@@ -62,7 +62,8 @@ def small_set(tmp_path: Path) -> Path:
     np.save(folder / "wells.npy", np.repeat(np.arange(4), 2))
     rows = "".join(f"{i},{name},imager {i % 2},{i}.jpg,clear\n" for i, name in enumerate(names))
     (folder / "wells.csv").write_text(f"well,plate,source,image,outcome\n{rows}", encoding="utf-8")
-    arrays = {name: {"sha256": "0" * 64} for name in ("chops.npy", "labels.npy", "wells.npy")}
+    lengths = {"chops.npy": 8, "labels.npy": 8, "wells.npy": 8}
+    arrays = {name: {"sha256": "0" * 64, "shape": [length]} for name, length in lengths.items()}
     (folder / "dataset.json").write_text(json.dumps({"arrays": arrays}), encoding="utf-8")
     return folder
 

@@ -26,7 +26,7 @@ from click.testing import CliRunner
 from xtalgrid_core import wire
 from xtalgrid_core.weights import read_manifest
 from xtalgrid_server.cli.main import main
-from xtalgrid_server.ledger.units import manifest_hash
+from xtalgrid_server.ledger.units import manifest_hash, options_hash
 
 from .conftest import RECORDED, unpack
 
@@ -100,12 +100,16 @@ def upgraded(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     return lab
 
 
-def test_an_options_hash_is_what_it_was(before: Lab) -> None:
+def test_an_options_hash_is_what_it_was_but_for_the_scale(before: Lab, upgraded: Lab) -> None:
     """Or every image of the lab would be planned again."""
-    units = before.ledger("SELECT manifest, options_hash FROM units")
-    assert len(units) == 11
-    for manifest, known in units:
-        assert manifest_hash(wire.decode_manifest(manifest)) == known
+    question = "SELECT manifest, options_hash FROM units ORDER BY id"
+    old = before.ledger(question)
+    assert len(old) == 11
+    for (manifest, known), (same, now) in zip(old, upgraded.ledger(question), strict=False):
+        decoded = wire.decode_manifest(manifest)
+        assert same == manifest
+        assert options_hash(decoded.options, None) == known, "scales did not count before"
+        assert manifest_hash(decoded) == now
 
 
 def test_what_was_scored_is_untouched(before: Lab, upgraded: Lab) -> None:
