@@ -14,7 +14,7 @@ from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.images import SUFFIXES
 from xtalgrid_core.outcomes import CLASSES, SCORED_GROUPS, Group, Outcome
 from xtalgrid_core.scale import pixel_size
-from xtalgrid_core.spreadsheets import dialect, open_text, shifted
+from xtalgrid_core.spreadsheets import dict_reader, open_text, shifted
 from xtalgrid_synth.evaluation_plates import SETTINGS
 
 from ..sets.arrays import sha256_of
@@ -362,8 +362,7 @@ def read_table(path: Path, columns: Sequence[str]) -> list[tuple[int, dict[str, 
     """
     try:
         with open_text(path) as file:
-            reader = csv.DictReader(file, dialect=dialect(file.read(4096)))
-            file.seek(0)
+            reader = dict_reader(file)
             rows = []
             for row in reader:
                 if why := shifted(row):

@@ -23,7 +23,7 @@ from xtalgrid_core.errors import ImageError
 from xtalgrid_core.images import SEGMENTER_SIDE, Levels, Pixels, WellPixels, read_image, segmenter_view
 from xtalgrid_core.outcomes import PRIORITY
 from xtalgrid_core.scale import pixel_size
-from xtalgrid_core.spreadsheets import cell_text, dialect, open_text, shifted
+from xtalgrid_core.spreadsheets import cell_text, dict_reader, open_text, shifted
 
 from .arrays import sha256_of
 from .build import Summary
@@ -78,8 +78,7 @@ def _read(table: Path) -> dict[str, list[Line]]:
     found: dict[str, list[Line]] = defaultdict(list)
     try:
         with open_text(table) as stream:
-            reader = csv.DictReader(stream, dialect=dialect(stream.read(4096)))
-            stream.seek(0)
+            reader = dict_reader(stream)
             missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
             if missing:
                 raise SetError(f"{table}: no column {missing[0]}; write the table with `xtalgrid export annotations`")

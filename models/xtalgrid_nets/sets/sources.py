@@ -11,7 +11,7 @@ from pathlib import Path
 from xtalgrid_core.errors import FailureReason, ImageError
 from xtalgrid_core.files import SYSTEM_FOLDERS, readable
 from xtalgrid_core.images import SUFFIXES
-from xtalgrid_core.spreadsheets import cell_text, dialect, open_text, shifted
+from xtalgrid_core.spreadsheets import cell_text, dict_reader, open_text, shifted
 
 from .arrays import sha256_of
 from .format import SetError
@@ -85,8 +85,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     """
     try:
         with open_text(path) as stream:
-            reader = csv.DictReader(stream, dialect=dialect(stream.read(4096)))
-            stream.seek(0)
+            reader = dict_reader(stream)
             for cells in reader:
                 if why := shifted(cells):
                     raise SetError(f"{path}, line {reader.line_num}: {why}")
@@ -156,8 +155,7 @@ def from_table(
     root = images or table.parent
     try:
         with open_text(table) as stream:
-            reader = csv.DictReader(stream, dialect=dialect(stream.read(4096)))
-            stream.seek(0)
+            reader = dict_reader(stream)
             label = _label_column(table, reader.fieldnames or [], columns)
             for cells in reader:
                 if why := shifted(cells):
