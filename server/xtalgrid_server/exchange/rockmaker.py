@@ -107,7 +107,8 @@ class _Export:
             name = str(report.relative_to(self._folder))
             for row in sheets(report)[0].rows():
                 if row.number > 1:  # the first is empty if Rock Maker has no date of dispensing
-                    yield self._reported(row, name, reported)
+                    drop, line = self._reported(row, name, reported)
+                    yield drop, replace(line, is_hidden=row.is_hidden)
         for path, named in self.images():
             if (named.barcode, path.name) not in reported:
                 yield _drop(named), self._line(0, str(path.relative_to(self._folder)), path, named, None)
@@ -118,20 +119,19 @@ class _Export:
     def _reported(self, row: Row, file: str, reported: set[tuple[str, str]]) -> tuple[_Drop | None, Line]:
         if len(row.cells) != _REPORT_CELLS:
             problem = f"{len(row.cells)} cells, not {_REPORT_CELLS}: path, score, drop, date imaged"
-            return None, Line(row.number, problem=problem, file=file, is_hidden=row.is_hidden)
+            return None, Line(row.number, problem=problem, file=file)
         path, score, _, imaged = map(str, row.cells)
         parts = path.replace("\\", "/").split("/")[-3:]
         named = _NAMES.read(Path("/", *parts))
         if named is None:
             problem = f"the image's name {path!r} is none of Rock Maker's export"
-            return None, Line(row.number, problem=problem, file=file, is_hidden=row.is_hidden)
+            return None, Line(row.number, problem=problem, file=file)
         reported.add((named.barcode, parts[-1]))
         try:
             at = utc(self._config, _date(imaged))
         except ValueError as error:
-            return None, Line(row.number, problem=str(error), file=file, is_hidden=row.is_hidden)
-        line = self._line(row.number, file, Path("/", *parts), named, at, score)
-        return _drop(named), replace(line, is_hidden=row.is_hidden)
+            return None, Line(row.number, problem=str(error), file=file)
+        return _drop(named), self._line(row.number, file, Path("/", *parts), named, at, score)
 
     def _line(
         self, number: int, file: str, path: Path, named: NamedImage, at: datetime | None, score: str = ""
