@@ -37,6 +37,7 @@ TALK: dict[str, Callable[[ImagerDatabase], object]] = {
     "ImagerDatabase.newest_first": lambda d: [
         list(d.newest_first(*bounds)) for bounds in ((EARLIER, LATER), (EARLIER, None), (None, LATER), (None, None))
     ],
+    "ImagerDatabase.newest_inspection": lambda d: d.newest_inspection(),
     "ImagerDatabase.entered_after": lambda d: list(d.entered_after(0)),
     "ImagerDatabase.of_inspections": lambda d: list(d.of_inspections([1, 2])),
     "ImagerDatabase.find_incomplete": lambda d: d.find_incomplete(),
@@ -82,7 +83,7 @@ TALKERS = {
 Those of `ispyb` talk to another database, MariaDB, on which their own tests run.
 """
 
-_SILENT = {"is_ours", "writing", "write", "writer", "refresh", "path"}
+_SILENT = {"is_ours", "writing", "write", "writer", "refresh", "path", "latest_date"}
 
 
 def talking() -> set[str]:
