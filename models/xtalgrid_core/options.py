@@ -32,6 +32,7 @@ Probability = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Cutoff = Annotated[float, msgspec.Meta(gt=0, le=1)]
 Step = Annotated[int, msgspec.Meta(ge=1, le=256)]
 Boxes = Annotated[int, msgspec.Meta(ge=0, le=100)]
+Zoom = Annotated[float, msgspec.Meta(ge=1, le=10)]
 GroupLimits = tuple[Probability, Probability, Probability, Probability]
 """A probability for each of `outcomes.SCORED_GROUPS`."""
 
@@ -69,6 +70,9 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """Rule combined: a network of another kind that judges the whole picture (`weights`)."""
     combination: Combination | None = None
     """Rule combined: how its probabilities and ours are combined."""
+    zoom: Zoom | None = 2.5
+    """Rules pooled and combined: a picture whose pixel size is a guess is scored a second time, as if it were magnified
+    so many times; None: once. See docs/decisions/0042-a-guessed-scale-is-looked-at-twice.md."""
     possible: PossibleGroups | None = None
     """Which groups a well may be of, by its probabilities; only for display. None: not fitted for these weights."""
 

@@ -7,8 +7,13 @@ from dataclasses import dataclass
 REFERENCE_UM = 1.13
 """Micrometres per pixel at the reference scale: that of the Minstrel imager's 2560×1920 images."""
 
+GUESSED = "guessed"
+
 _FIELD_OF_VIEW_UM = 2560 * REFERENCE_UM
 """Typical width of an image of one well, for unknown cameras."""
+
+LEAST_UM, MOST_UM = 0.05, 50.0
+"""Pixel sizes of well images, in µm; others are mistakes."""
 
 # (width, height) → µm per pixel. Minstrel: measured with a ruler; half-size images show the same field of view.
 # Rock Imager: the value used by published pipelines for these images.
@@ -23,10 +28,15 @@ KNOWN_IMAGERS: dict[tuple[int, int], tuple[str, float]] = {
 
 @dataclass(frozen=True, slots=True)
 class PixelSize:
-    """Micrometres per pixel, and the origin of the value: ``configured``, an imager's name, or ``guessed``."""
+    """Micrometres per pixel, and the origin of the value: ``configured``, an imager's name, or `GUESSED`."""
 
     um: float
     origin: str
+
+    @property
+    def is_guess(self) -> bool:
+        """Whether neither the configuration nor the size of the image tells it."""
+        return self.origin == GUESSED
 
     @property
     def to_reference(self) -> float:
@@ -54,10 +64,12 @@ def pixel_size(width: int, height: int, configured_um: float | None = None) -> P
         If the configured size is not between 0.05 and 50 µm.
     """
     if configured_um is not None:
-        if not 0.05 <= configured_um <= 50:
-            raise ValueError(f"pixel_size_um is {configured_um}; a well image has between 0.05 and 50 µm per pixel")
+        if not LEAST_UM <= configured_um <= MOST_UM:
+            raise ValueError(
+                f"pixel_size_um is {configured_um}; a well image has between {LEAST_UM} and {MOST_UM:g} µm per pixel"
+            )
         return PixelSize(configured_um, "configured")
     if (width, height) in KNOWN_IMAGERS:
         name, um = KNOWN_IMAGERS[width, height]
         return PixelSize(um, name)
-    return PixelSize(min(max(_FIELD_OF_VIEW_UM / width, 0.05), 50), "guessed")
+    return PixelSize(min(max(_FIELD_OF_VIEW_UM / width, LEAST_UM), MOST_UM), GUESSED)

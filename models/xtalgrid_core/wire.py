@@ -15,7 +15,7 @@ import msgspec
 from .chops import STEP
 from .combination import Combination as Combination
 from .errors import FailureReason, ManifestError, ResultError
-from .options import Boxes, Cutoff, Mode, Probability, RuleInUse, Sha256, Step
+from .options import Boxes, Cutoff, Mode, Probability, RuleInUse, Sha256, Step, Zoom
 from .options import Options as Options
 from .outcomes import Outcome
 from .possible import PossibleGroups as PossibleGroups
@@ -74,6 +74,7 @@ class _WrittenOptions(Options, frozen=True, kw_only=True):
     n_boxes: Boxes = 5
     support: Probability = 0.3
     crystal_from: Cutoff = 0.2
+    zoom: Zoom | None = None
 
 
 class Companion(msgspec.Struct, frozen=True, kw_only=True):

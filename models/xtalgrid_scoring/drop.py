@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from xtalgrid_core.chops import Box, dense_window, sliding_window
 from xtalgrid_core.dense import Float
 from xtalgrid_core.drops import DropDetection, chops_over, crop_around, find_drop
-from xtalgrid_core.images import Picture, Pixels
+from xtalgrid_core.images import Picture, Pixels, resize
 from xtalgrid_core.options import Mode
-from xtalgrid_core.scale import PixelSize, pixel_size
+from xtalgrid_core.scale import LEAST_UM, PixelSize, pixel_size
 
 Mask = Callable[[Pixels], Float]
 """Maps a segmenter view to the probability that each pixel lies in the drop, 0..1."""
@@ -50,6 +50,12 @@ class WellDrop:
         grid = dense_window if mode == "dense" else sliding_window
         boxes = grid(self.view.shape[0], self.view.shape[1], step)
         return chops_over(self.drop, boxes, self.crop, self.height, self.width, self.scale.to_reference)
+
+    def magnified(self, times: float) -> WellDrop:
+        """Return the drop as if its image were magnified so many times: with smaller pixels and a smaller view."""
+        height, width = (max(round(side / times), 1) for side in self.view.shape[:2])
+        scale = PixelSize(max(self.scale.um / times, LEAST_UM), self.scale.origin)
+        return replace(self, scale=scale, view=resize(self.view, height, width))
 
     def in_image(self, chop: Box) -> Box:
         """Convert a chop of the view to a box of the original image, clipped to the crop."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from xtalgrid_core import wire
 from xtalgrid_core.chops import Box, dense_starts, sliding_starts
@@ -26,6 +27,9 @@ MAX_SIDE = 6_000
 
 MAX_CHOPS = 20_000
 """Maximum chops of one image; 6,000 × 6,000 pixels at the paper's step have 13,456."""
+
+_CLEARLY = 0.05
+"""Two computers rarely differ by so much, so that they keep the same scale."""
 
 
 def score_image(
@@ -70,9 +74,9 @@ def score_image(
         second = networks.second_opinion(picture)
     boxes: tuple[wire.BestChop, ...] = ()
     if isinstance(well, WellDrop):
-        windows = classify(well, options, networks, pause)
-        decision = decision_of(windows, options, networks.calibration, networks.pooling, second)
-        boxes = _best_chops(decision, windows, well)
+        seen = look(well, options, networks, pause, second)
+        well, decision = seen.well, seen.decision
+        boxes = _best_chops(seen)
     else:
         decision = without_drop(well.drop.confidence, options, networks.calibration)
     outcome = published(decision.outcome)
@@ -95,6 +99,43 @@ def score_image(
         looks_like_uv=looks_like_uv,
         seconds=time.process_time() - began,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A drop at the scale that it was decided at, its classified chops, and the decision."""
+
+    well: WellDrop
+    windows: Windows
+    decision: Decision
+
+
+def look(
+    well: WellDrop,
+    options: Options,
+    networks: Networks,
+    pause: Callable[[], None] = never_stop,
+    second: Groups | None = None,
+) -> Seen:
+    """Classify a drop and decide its well; if its pixel size is a guess, at two scales.
+
+    A picture of unknown scale may show a whole well, as the guess assumes, or a part of one from close by, where a
+    crystal is larger than a chop. Therefore it is looked at again, as if it were magnified `Options.zoom` times; what
+    is seen then is kept if our networks find crystals clearly more probable.
+    """
+    seen = _look_once(well, options, networks, pause, second)
+    if options.zoom is None or not options.is_pooled or not well.scale.is_guess:
+        return seen
+    closer = _look_once(well.magnified(options.zoom), options, networks, pause, second)
+    is_clearer = closer.decision.own_groups[0] > seen.decision.own_groups[0] + _CLEARLY
+    return closer if is_clearer else seen
+
+
+def _look_once(
+    well: WellDrop, options: Options, networks: Networks, pause: Callable[[], None], second: Groups | None
+) -> Seen:
+    windows = classify(well, options, networks, pause)
+    return Seen(well, windows, decision_of(windows, options, networks.calibration, networks.pooling, second))
 
 
 def decision_of(
@@ -137,10 +178,11 @@ def _second_opinion(options: Options, groups: Groups | None) -> wire.SecondOpini
     return wire.SecondOpinion(model=options.second_opinion, groups=groups)
 
 
-def _best_chops(decision: Decision, windows: Windows, well: WellDrop) -> tuple[wire.BestChop, ...]:
+def _best_chops(seen: Seen) -> tuple[wire.BestChop, ...]:
     """Return the best chops, in pixels of the original image."""
+    decision = seen.decision
     return tuple(
-        wire.BestChop(box=well.in_image(windows.chops[index]), outcome=outcome, probability=probability)
+        wire.BestChop(box=seen.well.in_image(seen.windows.chops[index]), outcome=outcome, probability=probability)
         for index, (outcome, probability) in zip(decision.best, decision.chop_outcomes, strict=True)
     )
 

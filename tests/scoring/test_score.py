@@ -44,6 +44,56 @@ class FixedNetworks(Networks):
         return np.repeat(self._row, len(chops), axis=0)
 
 
+class WholeThingsOnly(FixedNetworks):
+    """Networks that know a crystal, which is red, only if all of it lies within a chop."""
+
+    def probabilities(self, chops):
+        red = (chops[..., 0].astype(int) - chops[..., 1]) > 60
+        edges = np.stack([red[:, 0].any(1), red[:, -1].any(1), red[:, :, 0].any(1), red[:, :, -1].any(1)])
+        is_whole = red.any((1, 2)) & ~edges.any(0)
+        rows = np.zeros((len(chops), len(CLASSES)), np.float32)
+        rows[is_whole, CLASSES.index(Outcome.HARVESTABLE)] = 1
+        rows[~is_whole, CLASSES.index(Outcome.CLEAR)] = 1
+        return rows
+
+
+@pytest.fixture
+def from_close_by(options):
+    """Score a picture of unknown scale in which a crystal has 44 of 640 pixels: of a whole well, 200 µm."""
+    image = well(None)
+    image[190:234, 270:314] = RED
+
+    def score(pixel_size_um: float | None = None, **fields) -> wire.Scored:
+        data = encoded(image)
+        asked = msgspec.structs.replace(options, **({"rule": "pooled"} | fields))
+        return score_image(data, entry(0, data, pixel_size_um), asked, WholeThingsOnly(mask=0.9))
+
+    return score
+
+
+def test_a_crystal_larger_than_a_chop_is_found_in_a_picture_of_unknown_scale(from_close_by):
+    answer = from_close_by()
+    assert answer.outcome is Outcome.HARVESTABLE
+    assert (answer.pixel_size_um, answer.pixel_size_origin) == (pytest.approx(2560 * 1.13 / 640 / 2.5), "guessed")
+    row, col, height, width = answer.boxes[0].box
+    assert row <= 190 and row + height >= 234 and col <= 270 and col + width >= 314
+
+
+def test_a_picture_is_looked_at_once_if_its_scale_is_known_or_the_rule_goes_by_chops(from_close_by):
+    whole_well = 2560 * 1.13 / 640
+    assert from_close_by(whole_well).outcome is from_close_by(zoom=None).outcome is Outcome.CLEAR
+    for once in ({"zoom": None}, {"rule": "published"}, {"rule": "group"}):
+        assert from_close_by(**once).pixel_size_um == pytest.approx(whole_well)
+
+
+def test_the_guess_stands_where_a_closer_look_shows_no_more(options):
+    data = encoded(well())
+    pooled = msgspec.structs.replace(options, rule="pooled")
+    answer = score_image(data, entry(0, data, None), pooled, FixedNetworks(mask=0.9, HARVESTABLE=1.0))
+    assert answer.outcome is Outcome.HARVESTABLE
+    assert answer.pixel_size_um == pytest.approx(2560 * 1.13 / 640)
+
+
 @pytest.mark.parametrize(("mode", "step"), [("exact", 50), ("dense", 48)])
 @pytest.mark.parametrize(
     ("colour", "outcome"), [(RED, Outcome.HARVESTABLE), (GREEN, Outcome.PRECIPITATE), (BLUE, Outcome.CLEAR)]

@@ -19,8 +19,8 @@ from xtalgrid_core.outcomes import SCORED_GROUPS
 from xtalgrid_core.pooling import FEATURES, features
 from xtalgrid_scoring.drop import NoDrop, cut_out
 from xtalgrid_scoring.networks import Networks
+from xtalgrid_scoring.score import look
 from xtalgrid_scoring.second_opinion import network_input
-from xtalgrid_scoring.windows import classify
 
 from ..judge.truth import Truth
 from .decider import Array, Wells
@@ -28,8 +28,8 @@ from .decider import Array, Wells
 UNSURE = 0.5
 """Weight in the fit of a well whose judgement is marked ``low``; only certain ones are used for judging."""
 
-_VERSION = "1"
-"""Of the stored files; change it when `features` changes."""
+_VERSION = "2"
+"""Of the stored files; change it when `features` or `look` changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class Eyes:
             second[:] = self.networks.second_opinion(network_input(image))
         drop = np.full(FEATURES, np.nan)
         if not isinstance(well, NoDrop):
-            windows = classify(well, self.options, self.networks)
+            windows = look(well, self.options, self.networks).windows
             drop = features(windows.probabilities, mean_coverage(windows.chops))
         return np.concatenate([drop, second])
 

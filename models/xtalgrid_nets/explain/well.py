@@ -18,7 +18,7 @@ from xtalgrid_core.outcomes import CLASSES
 from xtalgrid_core.weights import PACKAGED
 from xtalgrid_scoring.drop import NoDrop, cut_out
 from xtalgrid_scoring.networks import Networks
-from xtalgrid_scoring.score import check_size
+from xtalgrid_scoring.score import check_size, look
 
 from ..adapt.start import starting_point
 from ..judge.scoring import Settings
@@ -86,6 +86,7 @@ def explain_well(
     if isinstance(well, NoDrop):
         decision = without_drop(well.drop.confidence, options, networks.calibration)
         return f"{words.outcome(decision)}; {words.groups(decision)}; there is no drop to draw", []
+    well = look(well, options, networks).well
     explained = explain(well, networks, net, options, samples)
     description = [words.outcome(explained.decision), words.groups(explained.decision), words.rule(options)]
     return "; ".join(description), [

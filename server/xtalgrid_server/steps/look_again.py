@@ -24,6 +24,7 @@ from xtalgrid_core.growth import PixelBox, growth
 from xtalgrid_core.images import Pixels, read_image
 from xtalgrid_core.outcomes import Group
 from xtalgrid_core.registration import Unaligned
+from xtalgrid_core.scale import GUESSED
 
 from ..config import Config
 from ..domain.images import ImageRow
@@ -258,7 +259,7 @@ def _compared(
     before: wire.Answer | None,
 ) -> Look:
     look = replace(look, earlier_id=earlier.image_id, since=earlier.inspected, p_new=None)
-    if isinstance(before, wire.Scored):
+    if isinstance(before, wire.Scored) and not answer.pixel_size_origin == before.pixel_size_origin == GUESSED:
         widths = answer.width * answer.pixel_size_um, before.width * before.pixel_size_um
         if abs(widths[0] / widths[1] - 1) > _SAME_FIELD:
             return replace(look, why=str(Unaligned.SHAPE))
