@@ -37,7 +37,8 @@ def _revision(connection: sa.Connection) -> str | None:
     """Return the revision of a ledger's schema, None for a new one, as Alembic keeps it."""
     if not sa.inspect(connection).has_table("alembic_version"):
         return None
-    return connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
+    found: str | None = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
+    return found
 
 
 class LedgerDatabase:
