@@ -7,6 +7,9 @@ VENV := $(if $(LOCK),.venv,.venv-newest)
 BIN := $(VENV)/bin
 SET_UP := @$(PYTHON) scripts/locks/set_up.py $(if $(LOCK),,--newest)
 
+# Hundreds of short Python processes run in tests: without this, each compiles all of our modules anew where it is set.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test test-fresh test-oracle test-containers lint format docs docs-serve freeze dist clean train-setup train-leg network-tables
 
 # Worker and server, as a lab installs them, without torch.
@@ -32,10 +35,11 @@ $(VENV)-freeze/.freeze: pyproject.toml scripts/locks/freeze.lock
 demo: $(VENV)/.server
 	$(BIN)/xtalgrid --home xtalgrid-data/demo demo
 
-# Runs the test files in two processes; JOBS=0 for a single one, for example to use a debugger.
+# Runs the test files in two processes, the longest first (tests/conftest.py); JOBS=0 for a single one, for example to
+# use a debugger.
 JOBS ?= 2
 test: $(VENV)/.dev $(VENV)-freeze/.freeze
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # Tests a fresh clone of the last commit on a bare Debian (as root): make test-fresh SUITE=trixie.
 test-fresh:

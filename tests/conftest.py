@@ -25,6 +25,38 @@ CHOP_BY_CHOP: dict[str, Any] = {"rule": "group", "mode": "exact", "step": 50}
 
 RED, GREEN, BLUE = (150, 40, 40), (40, 120, 40), (40, 40, 140)
 
+LONGEST = (
+    "tests/system/test_boinc_client.py",
+    "tests/rig/test_fault_sweep.py",
+    "tests/system/test_scripts.py",
+    "tests/system/test_oracle_stand_in.py",
+    "tests/system/test_viewer_proxies.py",
+    "tests/nets/test_adapt.py",
+    "tests/server/web/test_threat_model.py",
+    "tests/system/test_run.py",
+    "tests/docs/test_examples.py",
+    "tests/nets/test_explain.py",
+    "tests/system/test_database_dies.py",
+    "tests/server/web/test_sign_in.py",
+    "tests/server/test_permissions.py",
+    "tests/rig/test_soak.py",
+    "tests/server/web/test_visibility.py",
+    "tests/system/test_every_door.py",
+    "tests/system/compat/test_services.py",
+    "tests/worker/test_frozen.py",
+    "tests/system/test_typing.py",
+    "tests/server/test_killed.py",
+    "tests/rig/test_many_pictures.py",
+)
+"""The files of tests that take longest, the longest first."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest files: one that begins last keeps a single process busy at the end of `make test`."""
+    places = {Path(__file__).parents[1] / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
+
+
 settings.register_profile("xtalgrid", deadline=None)  # a busy machine is no failure
 settings.load_profile("xtalgrid")
 

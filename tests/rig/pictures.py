@@ -27,7 +27,8 @@ def fill(home: Path, larges: int, smalls: int) -> None:
     """Enter a plate of so many large PNG files and then so many usual JPEG files, with ids from 1 on, and scores."""
     drawn = Image.fromarray(render_well(Outcome.HARVESTABLE, seed=1, width=1280, height=960).image)
     large, small = io.BytesIO(), io.BytesIO()
-    drawn.resize(LARGE).save(large, "PNG", compress_level=1)
+    if larges:
+        drawn.resize(LARGE).save(large, "PNG", compress_level=1)
     drawn.save(small, "JPEG", quality=90)
     segmenter, classifier = default_models()
     options = wire.Options(segmenter=segmenter, classifier=classifier)

@@ -1,12 +1,16 @@
 """The commands as an operator meets them."""
 
 import os
+import subprocess
+import sys
 
 import pytest
+from alembic.script import ScriptDirectory
 from click.testing import CliRunner
 
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_server.cli.main import EXIT_BUSY, EXIT_ERROR, main
+from xtalgrid_server.ledger import database
 from xtalgrid_server.steps.step import step
 
 from .conftest import draw_well, rigaku_name
@@ -133,3 +137,18 @@ def test_a_mistyped_plate_is_said(xtalgrid, tmp_path):
     assert "no held scores wait on plate CI022987" in xtalgrid("approve", "--barcode", "CI022987").output
     assert "is CI022987 meant?" in xtalgrid("reject", "--barcode", "CI022978").output
     assert xtalgrid("approve", "--all").output.strip().endswith("no held scores wait")
+
+
+def test_a_command_starts_without_what_only_some_need(config, system):
+    """The services start one every few minutes; these would take half of its start, or hash a password for nobody."""
+    program = (
+        "import sys; from xtalgrid_server.cli.main import main\n"
+        "main(['--home', sys.argv[1], 'status'], standalone_mode=False)\n"
+        "print({'alembic', 'argon2', 'fastapi', 'pydantic'} & sys.modules.keys())"
+    )
+    done = subprocess.run([sys.executable, "-c", program, config.home], capture_output=True, text=True, timeout=60)
+    assert done.stdout.splitlines()[-1:] == ["set()"], done.stderr
+
+
+def test_the_newest_schema_is_alembics():
+    assert database._newest() == ScriptDirectory(str(database._MIGRATIONS)).get_current_head()

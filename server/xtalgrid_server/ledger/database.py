@@ -9,12 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import alembic.command
-import alembic.config
-import alembic.util
 import sqlalchemy as sa
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
@@ -24,7 +19,7 @@ from ..config import Config
 from ..storage.engines import chunks, open_engine, place, reading, short_reason, sqlite_remedy
 from . import tables as t
 
-_MIGRATIONS = str(Path(__file__).parent / "migrations")
+_MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 def now() -> datetime:
@@ -33,9 +28,17 @@ def now() -> datetime:
 
 
 @functools.cache
-def _newest() -> str | None:
-    """Return the revision of the newest schema."""
-    return ScriptDirectory(_MIGRATIONS).get_current_head()
+def _newest() -> str:
+    """Return the revision of the newest schema: files of migrations begin with theirs."""
+    return max(path.name for path in (_MIGRATIONS / "versions").glob("[0-9]*.py")).partition("_")[0]
+
+
+def _revision(connection: sa.Connection) -> str | None:
+    """Return the revision of a ledger's schema, None for a new one, as Alembic keeps it."""
+    if not sa.inspect(connection).has_table("alembic_version"):
+        return None
+    found: str | None = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
+    return found
 
 
 class LedgerDatabase:
@@ -56,15 +59,19 @@ class LedgerDatabase:
         self.held = timedelta(hours=config.import_.give_up_hours)
         self._engine = open_engine(config.ledger_url, "ledger.url")
         with self.reading() as connection:
-            migrated = MigrationContext.configure(connection).get_current_revision()
+            migrated = _revision(connection)
         if migrated != _newest():
             self._migrate()
         with self.reading() as connection:
             self._be_of_one_imager(connection)
 
     def _migrate(self) -> None:
+        import alembic.command  # most commands find nothing to migrate, and it takes as long to import as SQLAlchemy
+        import alembic.config
+        import alembic.util
+
         settings = alembic.config.Config()
-        settings.set_main_option("script_location", _MIGRATIONS)
+        settings.set_main_option("script_location", str(_MIGRATIONS))
         with self.writing() as connection:
             settings.attributes["connection"] = connection
             try:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from argon2 import PasswordHasher
 from msgspec.structs import replace
 from starlette.testclient import TestClient
 
@@ -19,6 +20,7 @@ from xtalgrid_server.domain.wells import Well
 from xtalgrid_server.ledger.units import PlannedImage
 from xtalgrid_server.steps.system import System
 from xtalgrid_server.web.app import create_app
+from xtalgrid_server.web.auth import passwords
 from xtalgrid_server.web.auth.passwords import hash_password
 
 from ..conftest import INSPECTED, result_of
@@ -46,6 +48,15 @@ class Visit(TestClient):
 def token_of(page: str) -> str:
     found = re.search(r'name="form_token" value="(\w+)"', page)
     return found.group(1) if found else ""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def real_hasher() -> Iterator[PasswordHasher]:
+    """The viewer's own hasher, in whose place a cheap one hashes the hundreds of passwords of these tests."""
+    own = passwords._hasher()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(passwords, "_hasher", lambda: PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+        yield own
 
 
 @pytest.fixture

@@ -6,9 +6,10 @@ import gzip
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerificationError
+if TYPE_CHECKING:
+    from argon2 import PasswordHasher
 
 SHORTEST = 10
 """Characters of a password, at least; NIST SP 800-63B asks for 8."""
@@ -17,9 +18,6 @@ LONGEST = 200
 _OUR_WORDS = frozenset({"xtalgrid", "crystal", "crystals", "crystallization", "crystallography", "artscore", "protein"})
 _LOOKALIKES = str.maketrans("@4310$57!", "aaeiosstl")
 _NOT_LETTERS = "".join(map(chr, range(33, 65))) + "[\\]^_`{|}~ "
-
-_hasher = PasswordHasher()
-_dummy_hash = _hasher.hash("nobody has this password")
 
 
 def password_problem(name: str, password: str) -> str:
@@ -48,16 +46,31 @@ def _common_passwords() -> frozenset[str]:
     return frozenset(gzip.decompress(packed).decode().split("\n"))
 
 
+@cache
+def _hasher() -> PasswordHasher:
+    from argon2 import PasswordHasher  # most commands need none
+
+    return PasswordHasher()
+
+
+@cache
+def _dummy_hash() -> str:
+    return _hasher().hash("nobody has this password")
+
+
 def hash_password(password: str) -> str:
     """Hash a password for the ledger."""
-    return _hasher.hash(password)
+    return _hasher().hash(password)
 
 
 def verify_password(password_hash: str, password: str) -> bool:
     """Whether a password has this hash. An empty hash (no such user) takes as long to check as any other."""
+    from argon2.exceptions import InvalidHashError, VerificationError
+
     if len(password) > LONGEST:
         return False
+    otherwise = _dummy_hash()  # whoever asks first waits for it, with a user's name too
     try:
-        return _hasher.verify(password_hash or _dummy_hash, password) and bool(password_hash)
+        return _hasher().verify(password_hash or otherwise, password) and bool(password_hash)
     except (VerificationError, InvalidHashError):
         return False

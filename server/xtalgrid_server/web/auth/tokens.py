@@ -10,7 +10,6 @@ import math
 from datetime import timedelta
 from typing import NoReturn
 
-from fastapi import HTTPException
 from starlette.requests import Request
 
 from xtalgrid_core.errors import ConfigError
@@ -105,6 +104,8 @@ class Tokens:
 
     def _refuse(self, request: Request, hashed: str, token: Token | None, problem: str) -> NoReturn:
         """Count and log a token that does not work. One that works is never held up by others' attempts."""
+        from fastapi import HTTPException  # the commands read this module too, and FastAPI takes a second
+
         address = reached(request).client
         wait = self._attempts.begin(f"token {hashed}", address, "")
         who, about = (token.who, {"token": token.label}) if token else ("", {})
