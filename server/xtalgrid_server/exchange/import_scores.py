@@ -29,7 +29,7 @@ from .import_annotations import annotation_format
 from .places import Places
 from .rockmaker import open_export
 from .score_tables import open_table
-from .sheets import hidden_note, sheets
+from .sheets import hidden_note, several_sheets, sheets
 from .texrank import is_texrank, open_texrank
 from .words import Words
 
@@ -162,10 +162,10 @@ def open_source(config: Config, file: Path, told: Told) -> Source:
         _refuse_what_is_no_table(file)
     except OSError as error:
         raise ConfigError(f"cannot read {file}: {error.strerror}") from error
-    first = sheets(file)[0]
-    if not first.name and is_texrank(first):
-        return open_texrank(first, told)
-    return open_table(config, file, told)
+    from_texrank = [sheet for sheet in sheets(file) if told.sheet in ("", sheet.name) and is_texrank(sheet)]
+    if len(from_texrank) > 1:
+        raise several_sheets(file, from_texrank)
+    return open_texrank(from_texrank[0], told) if from_texrank else open_table(config, file, told)
 
 
 def _refuse_what_is_no_table(file: Path) -> None:

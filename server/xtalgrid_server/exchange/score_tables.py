@@ -22,7 +22,17 @@ from ..domain.words import SCORE_COLUMNS, plain
 from ..ledger.imported_scores import Kind
 from . import polo
 from .foreign import ForeignScore, Line, Place, Source, Told, moment, utc
-from .sheets import Cell, NoValue, Row, Sheet, hidden_columns_note, hidden_sheets_note, sheets, with_value
+from .sheets import (
+    Cell,
+    NoValue,
+    Row,
+    Sheet,
+    hidden_columns_note,
+    hidden_sheets_note,
+    several_sheets,
+    sheets,
+    with_value,
+)
 
 _HEADER_IN = 20
 """Rows in which the header may be."""
@@ -83,8 +93,7 @@ def open_table(config: Config, file: Path, told: Told) -> Source:
         raise ConfigError(f"{file}: no sheet {told.sheet!r}; give one with --sheet")
     known = [header for header in headers if header.has_place and header.has_score]
     if len(known) > 1:
-        names = ", ".join(header.sheet.name for header in known)
-        raise ConfigError(f"{file}: several sheets have scores ({names}); choose one with --sheet")
+        raise several_sheets(file, [header.sheet for header in known])
     header = known[0] if known else headers[0]
     _check(file, header, told)
     reader = _Reader(config, header, told)

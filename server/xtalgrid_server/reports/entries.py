@@ -142,13 +142,15 @@ class Filter:
             if wanted
         )
 
-    def fits(self, inspection: DropInspection) -> bool:
-        """Tell whether an inspection meets the criteria on number, outcome and people; contents are for `has`."""
+    def counts(self, inspection: DropInspection) -> bool:
+        """Tell whether an inspection meets the criteria on number and people, whatever its outcome."""
         if self.inspection not in (None, inspection.best.image.inspection):
             return False
-        if self.scored_by_people and not inspection.state.people:
-            return False
-        return not self.outcome or inspection.state.is_one_of(self.outcome)
+        return not self.scored_by_people or bool(inspection.state.people)
+
+    def fits(self, inspection: DropInspection) -> bool:
+        """Tell whether an inspection meets the criteria on number, people and outcome; contents are for `has`."""
+        return self.counts(inspection) and (not self.outcome or inspection.state.is_one_of(self.outcome))
 
 
 def drops(ledger: Ledger, chosen: Filter, answers: bool = False) -> Iterator[list[DropInspection]]:

@@ -49,9 +49,13 @@ def test_conditions_that_gave_crystals(xtalgrid):
     assert found(xtalgrid, "--outcome", "crystals bad form") == [([SALT, "SRC"], 2, 1, 0.3)]
     assert found(xtalgrid, "--outcome", "precipitate", "--group-by", "drop") == [(["CI022987 A2a"], 1, 1, 0.7)]
     assert found(xtalgrid, "--group-by", "sample")[-1] == ([""], 1, 1, 0.1)
-    assert found(xtalgrid, "--outcome", "crystal", "--scored-by-people", "--group-by", "plate") == [
-        (["CI022987"], 7, 1, 0.3)
-    ]
+
+
+@pytest.mark.usefixtures("archive")
+def test_of_drops_that_people_scored_only_those_are_counted(xtalgrid):
+    by_plate = ("--outcome", "crystal", "--group-by", "plate")
+    assert found(xtalgrid, *by_plate) == [(["CI022987"], 7, 2, 0.9)]
+    assert found(xtalgrid, *by_plate, "--scored-by-people") == [(["CI022987"], 2, 1, 0.3)]  # people scored two drops
 
 
 @pytest.mark.usefixtures("archive")
