@@ -6,6 +6,7 @@ are different texts to a database.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 
@@ -18,6 +19,22 @@ def composed(text: str) -> str:
     True
     """
     return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
+def folded(text: str) -> str:
+    r"""Return text as it is compared where neither case nor the way to write a letter matters.
+
+    Examples
+    --------
+    >>> folded("MU\u0308LLER") == folded("M\u00fcller")
+    True
+    """
+    return text.casefold() if text.isascii() else composed(composed(text).casefold())
+
+
+def ascii_part(text: str) -> str:
+    """Return the longest part that is written in one way only, for databases: some fold ASCII letters alone."""
+    return max(re.split(r"[^\x00-\x7f]+", composed(text)), key=len)
 
 
 def spellings(text: str) -> set[str]:

@@ -18,6 +18,7 @@ from xtalgrid_core.spreadsheets import text_encoding
 
 from ..config import Config
 from ..domain.drop_state import PersonScore, group_of, meaning_name
+from ..domain.letters import composed, folded
 from ..imager.crystaltrak.database import ImagerDatabase
 from ..ledger.imported_scores import AtIs, ImportedScore
 from ..ledger.shapes import DropImage
@@ -265,7 +266,7 @@ def _scores(
         at_is: AtIs = score.at_is if score.at else "imaged"
         at = score.at or config.imager.utc(image.inspected)
         yield ImportedScore(
-            image.image_id, score.kind, score.who, at, at_is, score.word, meaning, score.numbers, origin[:500]
+            image.image_id, score.kind, composed(score.who), at, at_is, score.word, meaning, score.numbers, origin[:500]
         )
 
 
@@ -315,7 +316,7 @@ def _is_given(score: ImportedScore, given: Sequence[PersonScore]) -> bool:
         return any(one.group is group_of(score.meaning) and one.who != polo.WHO for one in given)
     return any(
         (score.has_time or not one.origin)
-        and one.who.casefold() == score.who.casefold()
+        and folded(one.who) == folded(score.who)
         and one.at.replace(microsecond=0) == score.at
         and one.name == meaning_name(score.meaning)
         for one in given

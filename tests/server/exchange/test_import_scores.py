@@ -575,3 +575,18 @@ def test_a_named_pipe_is_not_waited_for(bring, tmp_path):
     os.mkfifo(tmp_path / "pipe.csv")
     with pytest.raises(ConfigError, match="neither a file nor a folder"):
         bring(tmp_path / "pipe.csv")
+
+
+@pytest.mark.usefixtures("plate")
+def test_a_word_and_a_person_are_known_however_their_letters_are_written(bring, held, system):
+    """The configuration has ü as one letter, a table from a Mac as two characters; both look alike."""
+    named = from_string(TOML.replace('"skin" = "33"', '"Trüb" = "any precipitate"'), home=system.config.home)
+    line = f"barcode,inspection,well,score,by\n{PLATE},3,A1a,Tru\u0308b,Jo\u0308rg\n"
+    with System(named) as lab:
+        file = named.home / "scores.csv"
+        for text in (line, line.replace("Jo\u0308rg", "J\u00f6rg")):
+            file.write_text(text, encoding="utf-8")
+            done = import_scores(named, lab.imager, lab.ledger, file, Told())
+            assert done.refused == 0
+        assert done.known == 1, "the same person said the same"
+    assert held() == {"A1a": "any precipitate"}

@@ -232,3 +232,10 @@ def test_what_people_said_here_does_not_come_back_as_polos(score, bring, held, s
     done = bring(tmp_path / "run.xtal")
     assert (done.new, dict(done.people)) == (1, {})  # the machine's
     assert held() == {"A1a": "crystals harvestable"}
+
+
+@pytest.mark.usefixtures("plate")
+def test_visible_light_in_small_letters_is_visible(bring, held):
+    done = bring(run_of({"well_number": 1, "human_class": "Clear", "spectrum": "visible"}))
+    assert (done.new, done.without_score) == (1, 0)
+    assert held() == {"A1a": "any clear"}
