@@ -290,3 +290,14 @@ def test_a_path_is_too_long_for_boinc_by_its_bytes(project, tmp_path):
     assert len(str(folder)) < 120 < len(os.fsencode(folder))
     with pytest.raises(GridError, match="too long for BOINC's stage_file"):
         project.stage(folder)
+
+
+def test_an_inbox_that_cannot_be_read_does_not_seem_empty(system):
+    """As one of another account's: results would wait for ever, and nothing be said."""
+    inbox = Spool(system.config).inbox
+    inbox.parent.mkdir(parents=True, exist_ok=True)
+    grid = BoincGrid(system.config)
+    assert list(grid.results()) == []  # nothing has come yet
+    inbox.write_bytes(b"in the place of the folder")
+    with pytest.raises(GridError, match=r"cannot read .*inbox: Not a directory"):
+        list(grid.results())
