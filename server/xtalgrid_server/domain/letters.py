@@ -6,7 +6,7 @@ are different texts to a database.
 
 from __future__ import annotations
 
-import re
+import itertools
 import unicodedata
 
 
@@ -32,9 +32,25 @@ def folded(text: str) -> str:
     return text.casefold() if text.isascii() else composed(composed(text).casefold())
 
 
-def ascii_part(text: str) -> str:
-    """Return the longest part that is written in one way only, for databases: some fold ASCII letters alone."""
-    return max(re.split(r"[^\x00-\x7f]+", composed(text)), key=len)
+def sure_part(text: str) -> str:
+    r"""Return the longest part that any database finds in all texts that are the same to `folded`.
+
+    Some databases fold ASCII letters alone, and none knows two ways to write a letter; Chinese has no such letters.
+
+    Examples
+    --------
+    >>> sure_part("\u7d50\u6676-M\u00fc2") == "\u7d50\u6676-M"
+    True
+    """
+    parts = itertools.groupby(composed(text), _is_sure)
+    return max(("".join(part) for is_sure, part in parts if is_sure), key=len, default="")
+
+
+def _is_sure(character: str) -> bool:
+    if character.isascii():
+        return True
+    has_one_case = character.casefold() == character.upper() == character
+    return has_one_case and unicodedata.normalize("NFD", character) == character and not is_mark(character)
 
 
 def spellings(text: str) -> set[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from ..domain.letters import ascii_part, composed, folded
+from ..domain.letters import composed, folded, sure_part
 from ..domain.wells import Well
 from ..storage.engines import chunks
 from . import tables as t
@@ -97,7 +97,7 @@ class ContentsRecords:
         `names` are the texts to search; default: all three.
         """
         texts = [t.drops.c[name] for name in names or ("project", "sample", "condition")]
-        fits = sa.or_(*(text.icontains(ascii_part(part), autoescape=True) for text in texts))
+        fits = sa.or_(*(text.icontains(sure_part(part), autoescape=True) for text in texts))
         # SQLite folds ASCII letters only, and no database knows two ways to write a letter: these are compared here.
         compared = () if part.isascii() else texts
         statement = sa.select(t.drops.c.barcode, *compared).where(t.drops.c.source == self._db.source, fits).distinct()

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from xtalgrid_core.errors import LedgerError
 
-from ..domain.letters import ascii_part, folded
+from ..domain.letters import folded, sure_part
 from ..domain.wells import Well
 from . import tables as t
 from .database import LedgerDatabase
@@ -86,7 +86,7 @@ class DropNotes(UndoableEntries):
     def plates_with(self, part: str, kind: NoteKind = "note") -> set[str]:
         """Return the plates with a note that contains a text, ignoring case; or with a favourite."""
         notes = t.drop_notes.c
-        contains = notes.text.icontains(ascii_part(part), autoescape=True)
+        contains = notes.text.icontains(sure_part(part), autoescape=True)
         chosen = notes.source == self._db.source, notes.kind == kind, contains
         rows = self._db.rows(sa.select(notes.barcode).where(*chosen).distinct())
         return {

@@ -10,6 +10,7 @@ import pytest
 
 from tests.server.conftest import INSPECTED
 from xtalgrid_core.outcomes import Outcome
+from xtalgrid_server.domain.letters import sure_part
 from xtalgrid_server.domain.wells import Well
 from xtalgrid_server.ledger.contents import Contents
 from xtalgrid_server.ledger.drop_notes import DropNote
@@ -77,6 +78,21 @@ def test_nothing_there_and_a_wrong_outcome(xtalgrid, score):
     result = xtalgrid("search", "--outcome", "cristal")
     assert result.exit_code == 2
     assert "neither an outcome nor a group" in result.output
+
+
+@pytest.mark.parametrize(
+    ("text", "sure"),
+    [
+        ("PEG 3350", "PEG 3350"),
+        ("Mu\u0308ller", "ller"),
+        ("ÜÄ", ""),
+        ("結晶-ü", "結晶-"),
+        ("Кристалл 7", " 7"),
+        ("ガ", ""),
+    ],
+)
+def test_what_any_database_finds(text, sure):
+    assert sure_part(text) == sure
 
 
 @pytest.mark.parametrize("typed", ["Müller", "MÜLLER", "Mu\u0308ller", "ü"])
