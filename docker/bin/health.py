@@ -10,6 +10,7 @@ from pathlib import Path
 from xtalgrid_server.grids.boinc.health import daemon_problems
 from xtalgrid_server.grids.boinc.project import Project
 
-with urllib.request.urlopen(f"http://127.0.0.1/{os.environ['PROJECT']}/", timeout=8):
+directly = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # Docker may give every container a proxy
+with directly.open(f"http://127.0.0.1/{os.environ['PROJECT']}/", timeout=8):
     pass
 sys.exit("\n".join(problem.what for problem in daemon_problems(Project(Path(os.environ["PROJECT_ROOT"])))) or None)

@@ -8,7 +8,16 @@ umask 077
 
 case ${1:-} in
 export) exec cat "$private" ;;
-import) cat >"$private.part" && mv "$private.part" "$private" && exit ;;
+import)
+    cat >"$private.part"
+    if ! grep -q '[0-9a-f]' "$private.part"; then   # as of an export that failed; the key that is here stays
+        rm "$private.part"
+        echo "no key came in; give the file of the export: sign.sh import < code_sign_private" >&2
+        exit 1
+    fi
+    mv "$private.part" "$private"
+    exit
+    ;;
 remove) rm "$private" && exit ;;
 esac
 

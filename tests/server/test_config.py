@@ -204,3 +204,17 @@ def test_a_home_whose_databases_would_lie_elsewhere_is_refused(tmp_path):
 )
 def test_the_first_and_the_last_date_there_are(zone, date):
     assert from_string(f'[imager]\ntime_zone = "{zone}"\n').imager.utc(date) == date
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[imager]\ntime_zone = "Europe"\n', "imager.time_zone: unknown zone 'Europe'"),  # a folder of zones
+        ('home = ""\n', "home: expected a folder"),  # it was the folder in which a command happened to run
+        ('home = " "\n', "home: expected a folder"),
+    ],
+)
+def test_what_would_be_another_folder_or_no_zone_is_refused(text, said, monkeypatch):
+    monkeypatch.delenv("XTALGRID_HOME", raising=False)
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        from_string(text)

@@ -105,3 +105,10 @@ def test_no_persons_newest_score_is_hidden(artscore, people):
         assert (state.outcome is None) is state.disputed
     else:
         assert state.outcome is artscore
+
+
+def test_a_person_is_one_however_the_letters_of_the_name_are_written():
+    """Else Jörg, who changed a score, would disagree with Jörg."""
+    state = DropState.of(CLEAR, scores=said(("J\u00f6rg", CLEAR), ("jo\u0308rg", GOOD)))
+    assert (state.name, len(state.people), state.disputed) == (str(GOOD), 1, False)
+    assert state.by("JO\u0308RG") == state.people[0]

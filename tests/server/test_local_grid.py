@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 from tests.conftest import encoded, entry, well
 from xtalgrid_core import wire
+from xtalgrid_core.errors import XtalgridError
 from xtalgrid_core.weights import default_models, read_manifest
 from xtalgrid_server.cli.main import main
 from xtalgrid_server.config import from_string
@@ -174,3 +175,19 @@ def test_the_exit_code_says_that_units_wait_for_weights(tmp_path, monkeypatch):
     for options, code in (((), 78), (("--watch",), 0)):
         done = CliRunner().invoke(main, ["--home", str(tmp_path / "home"), "grid", *options])
         assert (done.exit_code, done.stdout.startswith("2 units wait for weights")) == (code, True)
+
+
+def test_a_half_done_upgrade_costs_no_unit(grid, folder, tmp_path, monkeypatch):
+    """Each waiting unit was given up after three workers that could not start, a second each."""
+    broken = tmp_path / "upgrade" / "xtalgrid_worker"
+    broken.mkdir(parents=True)
+    (broken / "__init__.py").write_text("")
+    (broken / "cli.py").write_text("import xtalgrid_core_that_is_not_there_yet\n")
+    whole = os.environ.get("PYTHONPATH", "")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (str(broken.parent), whole))))
+    with pytest.raises(XtalgridError, match=r"not_there_yet'.* \(the worker cannot start: is an upgrade"):
+        grid.work()
+    assert grid.waiting() == [folder.name]
+    assert not (folder / "attempts").exists()
+    monkeypatch.setenv("PYTHONPATH", whole)
+    assert grid.work() == Worked(failed=1)  # for its own sake: it is no zip file

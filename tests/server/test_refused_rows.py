@@ -1,5 +1,7 @@
 """Rows that the score table refuses, by a trigger of SQLite's here; on MariaDB see ``ispyb/``."""
 
+import csv
+import json
 import os
 from datetime import datetime
 
@@ -230,3 +232,26 @@ def test_a_score_without_a_date_is_shown_without_one(system, score, person, vend
     for name, text in shown.items():
         assert "jdoe" in text and "1-01-01" not in text, name
         assert ("without a date" in text) == (name != "disagreements"), name
+
+
+def test_a_score_without_a_date_has_none_in_what_programs_read(system, score, person, vendor, config, tmp_path):
+    (row,) = score({(1, 1): Outcome.CLEAR})
+    person(row.inspect_id, "23", INSPECTED)
+    vendor("update i_scores set scoredate = ''")
+    system.sync()
+    home = ["--home", str(config.home)]
+
+    def document(*words):
+        return json.loads(CliRunner().invoke(main, [*home, *words, "--json"]).stdout)
+
+    drop = ("CI022987", "A1a")
+    (chapter,) = document("history", *drop)["chapters"]
+    assert [step["at"] for step in chapter["steps"] if step["who"] == "jdoe"] == [None]
+    assert document("explain", *drop)["imager_scores"][0]["row"]["date"] is None
+    assert [one["at"] for one in document("disagreements")] == [None]
+    scored, lines = tmp_path / "scored.csv", tmp_path / "out.jsonl"
+    CliRunner().invoke(main, [*home, "export-scored", str(scored)])
+    assert [one["date"] for one in csv.DictReader(scored.read_text().splitlines())] == [""]
+    CliRunner().invoke(main, [*home, "export", "jsonl", str(lines)])
+    (one,) = map(json.loads, lines.read_text().splitlines())
+    assert (one["person_at"], one["people"][0]["at"]) == (None, None)

@@ -23,13 +23,13 @@ pytestmark = [pytest.mark.containers, pytest.mark.timeout(1500)]
 KEY = "0123456789abcdef0123456789abcdef"
 URL = "http://127.0.0.1:8080/lab/"
 PROJECT = """
-import sys, time
+import os, sys, time
 sys.path.insert(0, "/srv")
 from boinc_project import Project
 
 class Picky(Project):
     def schedule(self, request):
-        if "<authenticator>KEY</authenticator>" in request:
+        if "<authenticator>KEY</authenticator>" in request and not os.path.exists("/srv/revoked"):
             return super().schedule(request)
         said = "Invalid or missing account key.  To fix, remove and add this project."
         return f'<scheduler_reply>\\n<message priority="notice">{said}</message>\\n<project_name>lab</project_name>\\n</scheduler_reply>\\n'
@@ -101,6 +101,14 @@ def test_a_bare_workstation(machine, volunteer):
 
     assert volunteer("install", URL, KEY, "--disk", "4").stdout.startswith("preferences: after 5 minutes")
     wait_for(lambda: "max disk usage: 4.00 GB" in client_says(machine), 10)
+
+    update = ("sh", "-c", f"cd /var/lib/boinc-client && boinccmd --project {URL} update")
+    machine.run("touch", "/srv/revoked")
+    machine.run(*update)
+    wait_for(lambda: "does not know this account key" in volunteer("status", check=False).stderr, 60)
+    machine.run("rm", "/srv/revoked")
+    machine.run(*update)
+    wait_for(lambda: volunteer("status", check=False).returncode == 0, 60)
 
     dry = volunteer("uninstall", "--dry-run").stdout.splitlines()
     assert volunteer("status")

@@ -4,7 +4,8 @@ BOINC's command lines name no tokens, because servers differ in which ones they 
 arguments:
 
 * ``check FILE``: exit code 0 for a valid result, 1 for an invalid one, 3 for "ask again later" (1 to older servers);
-* ``compare FILE_A FILE_B``: exit code 0 if the results agree, 1 if not;
+* ``compare FILE_A FILE_B``: exit code 0 if the results agree, 1 if not. For 1, these two take ``XTALGRID_INVALID`` of
+  the environment, by which ``install``'s scripts tell a verdict from a Python that could not start;
 * ``assimilate WORKUNIT_ID FILE…``, and for a work unit that BOINC gave up on
   ``assimilate --error MASK NAME WORKUNIT_ID BATCH`` (servers since 1.6) or ``assimilate --error MASK WORKUNIT_ID``.
   Any exit code but 0 stops BOINC's assimilator, which continues with the same work unit when it is started again. So
@@ -17,7 +18,9 @@ standard error goes to the daemon's log.
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -58,7 +61,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return hook(configuration.load(), rest)
     except (OSError, XtalgridError) as error:
         _log(f"{name}: {error}")
-        return STOP if name == "assimilate" else LATER
+    except Exception as error:  # a fault of ours is no host's
+        traceback.print_exc()
+        _log(f"{name}: {type(error).__name__}: {error}")
+    return STOP if name == "assimilate" else LATER
 
 
 def check(config: Config, arguments: Sequence[str]) -> int:
@@ -73,7 +79,7 @@ def check(config: Config, arguments: Sequence[str]) -> int:
         validate(data, _manifest(config, unit))
     except ResultError as error:
         _refuse(Spool(config), path, data, str(error))
-        return BAD
+        return _bad()
     return OK
 
 
@@ -90,8 +96,13 @@ def compare(config: Config, arguments: Sequence[str]) -> int:
         why = str(error)
     if why:
         _log(f"compare: {result_of_output(first)} and {result_of_output(second)} differ: {why}")
-        return BAD
+        return _bad()
     return OK
+
+
+def _bad() -> int:
+    given = os.environ.get("XTALGRID_INVALID", "")
+    return int(given) if given.isdecimal() else BAD
 
 
 def assimilate(config: Config, arguments: Sequence[str]) -> int:

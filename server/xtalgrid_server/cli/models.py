@@ -41,7 +41,7 @@ def model_adapt(config: Config, further: tuple[str, ...]) -> None:
 
     The scores of the viewer and of the imager's score table are exported to home/adapted, beside the candidate and its
     report. If that is better, `xtalgrid model promote` puts it into use. Wells in home/frozen/wells.csv are not fitted
-    to, but judged by. If no score is new, nothing is done.
+    to, but judged by. If neither scores nor options are new, nothing is done.
     """
     with System(config) as system, step(config, "adapt"):
         made = adapt(config, system.imager, system.ledger, further)

@@ -15,11 +15,16 @@ from xtalgrid_core.lines import json_lines, one_line
 from xtalgrid_core.spreadsheets import csv_line
 from xtalgrid_core.terminal import console, print_labelled
 
+from ..domain.images import has_date
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 csv_option = click.option("--csv", "as_csv", is_flag=True, help="Print CSV, for spreadsheets.")
 
 IMAGER_TIMES = frozenset({"date", "inspected", "newest_inspected", "newest_scored"})
 """Fields with the imager's naive local time. Other naive times are the ledger's, in UTC."""
+
+_SCORE_TIMES = frozenset({"at", "date"})
+"""Fields with the time of a score, which is null if the score table has none."""
 
 _LABEL = re.compile(r"\s*(?:(?:\S+ )?\S+(?: UTC)? {2,}|(?:failed|lost) unit |score table )")
 """Start of a line, such as ``units       2 sent``, by which further lines of its text are indented."""
@@ -58,6 +63,8 @@ def print_found(value: Any, lines: Iterable[str], as_json: bool, imager_times: f
 def print_json(value: Any, imager_times: frozenset[str] = IMAGER_TIMES) -> None:
     """Print a value as one JSON document: times in ISO 8601, with Z if they are UTC, and outcomes by name.
 
+    The time of a score without a date is null.
+
     Parameters
     ----------
     value
@@ -75,8 +82,11 @@ def _with_zones(value: Any, name: str, imager_times: frozenset[str]) -> Any:
         return {key: _with_zones(inner, key, imager_times) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [_with_zones(inner, name, imager_times) for inner in value]
-    if isinstance(value, datetime) and value.tzinfo is None and name not in imager_times:
-        return value.replace(tzinfo=UTC)
+    if isinstance(value, datetime):
+        if name in _SCORE_TIMES and not has_date(value):
+            return None
+        if value.tzinfo is None and name not in imager_times:
+            return value.replace(tzinfo=UTC)
     return value
 
 

@@ -61,7 +61,10 @@ def uninstall_command(dry_run: bool) -> None:
 
 @volunteer.command("status")
 def status_command() -> None:
-    """Show what this computer is attached to; the exit code is 0 if it is, and the client runs."""
+    """Show what this computer is attached to.
+
+    The exit code is 0 if the client runs, and the project accepts its account key.
+    """
     _run("status")
 
 

@@ -34,7 +34,7 @@ def find_mistakes(config: Config) -> list[str]:
     errors = []
     try:
         zoneinfo.ZoneInfo(config.imager.time_zone)
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError):
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):  # "Europe" is a folder of zones
         errors.append(f"imager.time_zone: unknown zone {config.imager.time_zone!r}; give one such as Europe/Berlin")
     outcomes = [str(outcome) for outcome in CLASSES]
     errors += _imager_checks(config)

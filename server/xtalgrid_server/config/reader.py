@@ -64,8 +64,8 @@ def from_string(text: str, *, file: Path | None = None, home: Path | None = None
     errors: list[str] = []
     named_home = home or os.environ.get("XTALGRID_HOME") or raw.pop("home", "xtalgrid-data")
     raw.pop("home", None)
-    if not isinstance(named_home, str | Path):
-        errors.append("home: expected a folder")
+    if not isinstance(named_home, str | Path) or not str(named_home).strip():
+        errors.append("home: expected a folder, such as /var/lib/xtalgrid")
         named_home = "xtalgrid-data"
     _rename(raw, "alerts", "viewer_url", "viewer", "url")
     sections: dict[str, Any] = {}

@@ -12,6 +12,8 @@ from typing import Literal
 
 from xtalgrid_core.outcomes import CLASSES, GROUP_CLASSES, SCORED_GROUPS, Group, Outcome
 
+from .letters import folded
+
 Comparison = Literal["agree", "differ", "alone"]
 
 DISPUTED = "people disagree"
@@ -121,7 +123,7 @@ class DropState:
         scores = tuple(scores)
         if len(scores) < 2:  # nearly all
             return cls(artscore, p_crystal, scores)
-        newest = {score.who.casefold(): score for score in sorted(scores, key=lambda score: score.at)}
+        newest = {folded(score.who): score for score in sorted(scores, key=lambda score: score.at)}
         return cls(artscore, p_crystal, tuple(sorted(newest.values(), key=lambda score: score.at)))
 
     @property
@@ -137,7 +139,7 @@ class DropState:
 
     def by(self, who: str) -> PersonScore | None:
         """Return a person's score, whatever the case of the name, or None."""
-        return next((score for score in self.people if score.who.casefold() == who.casefold()), None)
+        return next((score for score in self.people if folded(score.who) == folded(who)), None)
 
     @property
     def agreed(self) -> Meaning | None:

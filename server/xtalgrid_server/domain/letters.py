@@ -6,6 +6,7 @@ are different texts to a database.
 
 from __future__ import annotations
 
+import itertools
 import unicodedata
 
 
@@ -18,6 +19,38 @@ def composed(text: str) -> str:
     True
     """
     return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
+def folded(text: str) -> str:
+    r"""Return text as it is compared where neither case nor the way to write a letter matters.
+
+    Examples
+    --------
+    >>> folded("MU\u0308LLER") == folded("M\u00fcller")
+    True
+    """
+    return text.casefold() if text.isascii() else composed(composed(text).casefold())
+
+
+def sure_part(text: str) -> str:
+    r"""Return the longest part that any database finds in all texts that are the same to `folded`.
+
+    Some databases fold ASCII letters alone, and none knows two ways to write a letter; Chinese has no such letters.
+
+    Examples
+    --------
+    >>> sure_part("\u7d50\u6676-M\u00fc2") == "\u7d50\u6676-M"
+    True
+    """
+    parts = itertools.groupby(composed(text), _is_sure)
+    return max(("".join(part) for is_sure, part in parts if is_sure), key=len, default="")
+
+
+def _is_sure(character: str) -> bool:
+    if character.isascii():
+        return True
+    has_one_case = character.casefold() == character.upper() == character
+    return has_one_case and unicodedata.normalize("NFD", character) == character and not is_mark(character)
 
 
 def spellings(text: str) -> set[str]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from xtalgrid_core.outcomes import CLASSES, SCORED_GROUPS, Group
 
 from .drop_state import Meaning, meaning_name
+from .letters import folded
 
 _PLURALS = {"crystals": Group.CRYSTAL, "precipitates": Group.PRECIPITATE, "precipitant": Group.PRECIPITATE}
 _PLURALS |= {"others": Group.OTHER}
@@ -48,7 +49,7 @@ SCORE_COLUMNS: Mapping[str, tuple[str, ...]] = {
 
 def plain(word: str) -> str:
     """Return a word as it is compared: ``Phase_Separation`` is ``phase separation``."""
-    return re.sub(r"[\s_:]+", " ", word).strip().casefold()
+    return folded(re.sub(r"[\s_:]+", " ", word).strip())
 
 
 def configured(name: str) -> Meaning | None:

@@ -34,7 +34,7 @@ from ..steps.pack import image_path, read_original
 from .coco import coco_writer
 from .label_studio import INTERFACE, LabelStudioWriter, zip_with_interface
 from .labelme import labelme_file
-from .many_files import Add, new_folder, zip_of
+from .many_files import Add, NameTaken, new_folder, zip_of
 from .marco import COLUMNS as COLUMNS_OF_MARCO
 from .marco import marco_row
 from .mark_rows import COLUMNS as COLUMNS_OF_MARKS
@@ -72,6 +72,8 @@ class Exported:
         Chops saved as files.
     missing
         Originals that could not be read, so that their chops are missing.
+    same_name
+        Images left out of several files, as another one's has the same name.
     no_probabilities
         Images left out of a file of four probabilities: without an ARTscore, undecided, or scored by an old worker.
     """
@@ -83,6 +85,7 @@ class Exported:
     marks: int = 0
     chops: int = 0
     missing: int = 0
+    same_name: int = 0
     no_probabilities: int = 0
 
 
@@ -209,7 +212,12 @@ def exported_lines(done: Exported, kind: str, out: Path) -> Iterator[str]:
         yield f"{done.marks} marks in {out}"
     elif kind in WITH_BOXES:
         boxes = f"{done.boxes} boxes in {len(CLASSES)} categories"
-        yield f"{done.images} images with {boxes} and {done.drops} drops in {out}"
+        yield f"{done.images - done.same_name} images with {boxes} and {done.drops} drops in {out}"
+        if done.same_name:
+            yield (
+                f"left out  {done.same_name} images whose file would have the same name as another's, as of A1.jpg and "
+                "A1.png; the formats coco and label-studio have them"
+            )
         if done.no_artscore:
             yield f"left out  {done.no_artscore} images that people scored and that have no ARTscore, so no boxes"
         if kind == "label-studio" and out.suffix.lower() != ".zip":
@@ -254,10 +262,14 @@ def _boxes(add: Callable[[RegionsOfImage], None], job: _Job) -> Put:
         answer = entry.answer
         of_image = regions_of(inspection, entry, _chops(inspection, answer, job.confirmed) if answer else ())
         if of_image is not None:
+            try:
+                add(of_image)
+            except NameTaken:
+                done.same_name += 1
+                return
             drops = sum(region.label == DROP for region in of_image.regions)
             done.drops += drops
             done.boxes += len(of_image.regions) - drops
-            add(of_image)
 
     return put
 

@@ -178,7 +178,11 @@ def utc(config: Config, cell: str | datetime) -> datetime:
     ValueError
         If it is no date.
     """
-    return config.imager.utc(moment(config, cell))
+    found = cell if isinstance(cell, datetime) else _parsed(config, cell)
+    local = moment(config, found)
+    if found.tzinfo is None:
+        return config.imager.utc(local)
+    return found.astimezone(UTC).replace(tzinfo=None, microsecond=0)  # not by local time, which has one hour twice
 
 
 def _parsed(config: Config, text: str) -> datetime:

@@ -7,7 +7,6 @@ with the reason; the account adds up. What is as we exported it is ours, not a p
 from __future__ import annotations
 
 import itertools
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,6 +21,7 @@ from xtalgrid_core.images import SUFFIXES, image_size
 
 from ..config import Config
 from ..domain.images import file_time
+from ..domain.letters import composed
 from ..imager.crystaltrak.database import ImagerDatabase
 from ..ledger.database import now
 from ..ledger.marks import Mark, box_mark, content_key, outline_mark
@@ -35,6 +35,7 @@ from .foreign_marks import MOST, Annotation, ForeignMark
 from .json_parts import JsonFile, open_json
 from .label_studio import is_label_studio, label_studio_annotations
 from .labelme import is_labelme, labelme_annotations
+from .many_files import Unread, files_below
 from .places import Places
 from .regions import DROP, Corner, Region, all_regions
 from .words import Words
@@ -157,12 +158,8 @@ def open_annotations(file: Path) -> Annotations:
 def _folder(folder: Path) -> Annotations:
     if (names := names_file(folder)) is not None:
         return Annotations("YOLO", lambda: yolo_annotations(folder, names))
-    files = [
-        Path(place, name)
-        for place, _, names_here in os.walk(folder)
-        for name in names_here
-        if name.lower().endswith(".json")
-    ]
+    unread = list[Unread]()
+    files = [path for path in files_below(folder, unread) if path.name.lower().endswith(".json")]
     formats = (annotation_format(path) for path in sorted(files))
     first = next((name for name in formats if name), "")
     if not first:
@@ -181,6 +178,8 @@ def _folder(folder: Path) -> Annotations:
                 yield from (replace(annotation, file=name) for annotation in found.read())
             except ConfigError as error:  # the other files are read all the same
                 yield Annotation(0, problem=str(error), file=name)
+        for each in unread:
+            yield Annotation(0, problem=each.reason, file=str(each.folder))
 
     return Annotations(first, read)
 
@@ -336,7 +335,7 @@ class _Import:
             "image_id": image.image_id,
             "word": DROP if is_drop else mark.label,
             "meaning": meaning,
-            "who": mark.who or self._told.by or self.done.format,
+            "who": composed(mark.who or self._told.by or self.done.format),
             "given_by": kind,
             "origin": readable("/".join(part for part in (self._file.name, each.file) if part)),
             "origin_id": mark.origin_id,

@@ -18,6 +18,7 @@ from xtalgrid_core.spreadsheets import text_encoding
 
 from ..config import Config
 from ..domain.drop_state import PersonScore, group_of, meaning_name
+from ..domain.letters import composed, folded
 from ..imager.crystaltrak.database import ImagerDatabase
 from ..ledger.imported_scores import AtIs, ImportedScore
 from ..ledger.shapes import DropImage
@@ -29,7 +30,7 @@ from .import_annotations import annotation_format
 from .places import Places
 from .rockmaker import open_export
 from .score_tables import open_table
-from .sheets import hidden_note, sheets
+from .sheets import hidden_note, several_sheets, sheets
 from .texrank import is_texrank, open_texrank
 from .words import Words
 
@@ -162,10 +163,10 @@ def open_source(config: Config, file: Path, told: Told) -> Source:
         _refuse_what_is_no_table(file)
     except OSError as error:
         raise ConfigError(f"cannot read {file}: {error.strerror}") from error
-    first = sheets(file)[0]
-    if not first.name and is_texrank(first):
-        return open_texrank(first, told)
-    return open_table(config, file, told)
+    from_texrank = [sheet for sheet in sheets(file) if told.sheet in ("", sheet.name) and is_texrank(sheet)]
+    if len(from_texrank) > 1:
+        raise several_sheets(file, from_texrank)
+    return open_texrank(from_texrank[0], told) if from_texrank else open_table(config, file, told)
 
 
 def _refuse_what_is_no_table(file: Path) -> None:
@@ -265,7 +266,7 @@ def _scores(
         at_is: AtIs = score.at_is if score.at else "imaged"
         at = score.at or config.imager.utc(image.inspected)
         yield ImportedScore(
-            image.image_id, score.kind, score.who, at, at_is, score.word, meaning, score.numbers, origin[:500]
+            image.image_id, score.kind, composed(score.who), at, at_is, score.word, meaning, score.numbers, origin[:500]
         )
 
 
@@ -315,7 +316,7 @@ def _is_given(score: ImportedScore, given: Sequence[PersonScore]) -> bool:
         return any(one.group is group_of(score.meaning) and one.who != polo.WHO for one in given)
     return any(
         (score.has_time or not one.origin)
-        and one.who.casefold() == score.who.casefold()
+        and folded(one.who) == folded(score.who)
         and one.at.replace(microsecond=0) == score.at
         and one.name == meaning_name(score.meaning)
         for one in given

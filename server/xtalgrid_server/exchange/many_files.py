@@ -1,4 +1,4 @@
-"""Files of a format that has several: in a new folder, or in one zip file."""
+"""Files of a format that has several: in a new folder, or in one zip file; and all files below a folder."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import shutil
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -14,14 +15,62 @@ from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.files import STANDARD_OUTPUT
 
 Add = Callable[[str, bytes], None]
-"""Add a file: its path, with slashes, and its content."""
+"""Add a file: its path, with slashes, and its content. It raises `NameTaken`."""
+
+
+class NameTaken(Exception):
+    """There is a file of this name already, as where two images differ in their endings only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A folder that cannot be read, below another one, and why."""
+
+    folder: Path
+    reason: str
+
+
+def files_below(folder: Path, unread: list[Unread]) -> Iterator[Path]:
+    """Yield the files below a folder, sorted by name, those of its subfolders last.
+
+    Links to folders are followed, as data sets are often put together by them; no folder is read twice. Those that
+    cannot be read are added to `unread`.
+    """
+    seen = set[tuple[int, int]]()
+
+    def files_of(place: Path) -> Iterator[Path]:
+        try:
+            status = place.stat()
+            if (status.st_dev, status.st_ino) in seen:
+                return
+            seen.add((status.st_dev, status.st_ino))
+            there = sorted(place.iterdir())
+        except OSError as error:
+            unread.append(Unread(place.relative_to(folder), f"the folder cannot be read: {error.strerror}"))
+            return
+        folders = []
+        for path in there:
+            if os.path.isdir(path):  # noqa: PTH112  which is False where Path's raises an error
+                folders.append(path)
+            else:
+                yield path
+        for path in folders:
+            yield from files_of(path)
+
+    return files_of(folder)
 
 
 @contextmanager
 def zip_of(stream: IO[bytes]) -> Iterator[Add]:
     """Write files into a zip file; it takes half a kilobyte of memory a file."""
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
-        yield archive.writestr
+
+        def add(name: str, data: bytes) -> None:
+            if name in archive.NameToInfo:
+                raise NameTaken(name)
+            archive.writestr(name, data)
+
+        yield add
 
 
 @contextmanager
@@ -41,6 +90,8 @@ def new_folder(folder: Path) -> Iterator[Add]:
 
     def add(name: str, data: bytes) -> None:
         path = part / name
+        if path.exists():
+            raise NameTaken(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
 

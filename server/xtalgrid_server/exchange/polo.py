@@ -178,7 +178,7 @@ def _lines(run: Any, saved: datetime | None, told: Told) -> Iterator[Line]:
 
 
 def _scores(image: Any, saved: datetime | None, told: Told) -> Iterator[ForeignScore]:
-    if _text(_get(image, "spectrum")) not in ("", "Visible"):
+    if _text(_get(image, "spectrum")).casefold() not in ("", "visible"):
         return
     if human := _text(_get(image, "human_class")):
         yield ForeignScore("person", told.by or WHO, human, saved, "saved")

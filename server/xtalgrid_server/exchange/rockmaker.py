@@ -10,7 +10,6 @@ the same name; drops with different scores are all there, and nothing tells whic
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -23,6 +22,7 @@ from xtalgrid_core.images import SUFFIXES
 from ..config import Config
 from ..imager.folder.names import NamedImage, compile_names
 from .foreign import ForeignScore, Line, Place, Source, Told, utc
+from .many_files import Unread, files_below
 from .sheets import Row, sheets
 
 REPORT = "report.csv"
@@ -61,15 +61,14 @@ def open_export(config: Config, folder: Path, told: Told) -> Source:
 class _Export:
     def __init__(self, config: Config, folder: Path, told: Told) -> None:
         self._config, self._folder, self._told = config, folder, told
+        self._unread = list[Unread]()
+        self._files = [*files_below(folder, self._unread)]
 
     def images(self) -> Iterator[tuple[Path, NamedImage]]:
         """Find the images that the convention names, sorted."""
-        for place, folders, files in os.walk(self._folder):
-            folders.sort()
-            for name in sorted(files):
-                path = Path(place, name)
-                if path.suffix.lower() in SUFFIXES and (named := _NAMES.read(path)) is not None:
-                    yield path, named
+        for path in self._files:
+            if path.suffix.lower() in SUFFIXES and (named := _NAMES.read(path)) is not None:
+                yield path, named
 
     def probabilities(self) -> Iterator[dict[str, float]]:
         """Read all reports to their ends; they have no probabilities."""
@@ -112,9 +111,11 @@ class _Export:
         for path, named in self.images():
             if (named.barcode, path.name) not in reported:
                 yield _drop(named), self._line(0, str(path.relative_to(self._folder)), path, named, None)
+        for each in self._unread:
+            yield None, Line(0, problem=each.reason, file=str(each.folder))
 
     def _reports(self) -> list[Path]:
-        return sorted(path for path in self._folder.rglob(REPORT) if path.is_file())
+        return sorted(path for path in self._files if path.name == REPORT and path.is_file())
 
     def _reported(self, row: Row, file: str, reported: set[tuple[str, str]]) -> tuple[_Drop | None, Line]:
         if len(row.cells) != _REPORT_CELLS:

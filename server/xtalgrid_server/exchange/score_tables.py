@@ -6,6 +6,7 @@ The first of the first rows in which a place and a score are recognised is the h
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,7 +23,17 @@ from ..domain.words import SCORE_COLUMNS, plain
 from ..ledger.imported_scores import Kind
 from . import polo
 from .foreign import ForeignScore, Line, Place, Source, Told, moment, utc
-from .sheets import Cell, NoValue, Row, Sheet, hidden_columns_note, hidden_sheets_note, sheets, with_value
+from .sheets import (
+    Cell,
+    NoValue,
+    Row,
+    Sheet,
+    hidden_columns_note,
+    hidden_sheets_note,
+    several_sheets,
+    sheets,
+    with_value,
+)
 
 _HEADER_IN = 20
 """Rows in which the header may be."""
@@ -83,8 +94,7 @@ def open_table(config: Config, file: Path, told: Told) -> Source:
         raise ConfigError(f"{file}: no sheet {told.sheet!r}; give one with --sheet")
     known = [header for header in headers if header.has_place and header.has_score]
     if len(known) > 1:
-        names = ", ".join(header.sheet.name for header in known)
-        raise ConfigError(f"{file}: several sheets have scores ({names}); choose one with --sheet")
+        raise several_sheets(file, [header.sheet for header in known])
     header = known[0] if known else headers[0]
     _check(file, header, told)
     reader = _Reader(config, header, told)
@@ -288,7 +298,7 @@ class _Reader:
         return utc(self._config, value) if value else None
 
     def _place(self, cell: Callable[[str], Cell], text: Callable[[str], str]) -> Place:
-        name = text("well")
+        name = _integer(text("well"))
         number = _whole("well_number", text("well_number")) if text("well_number") else 0
         if name.isdecimal():
             name, number = "", _whole("well", name)
@@ -300,7 +310,7 @@ class _Reader:
                 raise ValueError(f"well {name!r}, but drop {text('drop')!r}")
             subwell = well.subwell or subwell
         elif text("row") and text("col"):
-            row = text("row")
+            row = _integer(text("row"))
             well = Well(
                 _whole("row", row) if row.isdecimal() else parse_well(f"{row}1").row, _whole("col", text("col")), 0
             )
@@ -346,7 +356,14 @@ def _number(name: str, cell: str) -> float:
     return value
 
 
+def _integer(cell: str) -> str:
+    """Return a cell without the zeros that programs give a whole number if others of its column are missing: 3.0."""
+    match = re.fullmatch(r"([0-9]+)[.,]0+", cell)
+    return match[1] if match else cell
+
+
 def _whole(name: str, cell: str) -> int:
+    cell = _integer(cell)
     if cell.isascii() and cell.isdecimal() and len(cell) < 10 and int(cell) <= _LARGEST_INSPECTION:
         return int(cell)
     raise ValueError(f"{name} is {cell!r}, not a whole number")

@@ -9,7 +9,7 @@ import itertools
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC
+from datetime import UTC, datetime
 from pathlib import Path
 
 from xtalgrid_core.errors import ConfigError, ImageError
@@ -19,7 +19,7 @@ from xtalgrid_core.spreadsheets import csv_line
 
 from ..config import Config
 from ..domain.drop_state import DropState, meaning_name
-from ..domain.images import ImageRow, ScoredDrop
+from ..domain.images import ImageRow, ScoredDrop, has_date
 from ..imager.crystaltrak.database import ImagerDatabase
 from ..ledger.store import Ledger
 from ..steps.pack import image_path
@@ -145,10 +145,15 @@ def _row(config: Config, drop: ScoredDrop, state: DropState, done: ExportedScore
         code,
         outcome,
         "; ".join(score.who for score in state.people),
-        config.imager.local(newest.at.replace(tzinfo=UTC).timestamp()).isoformat(sep=" "),
+        _date(config, newest.at),
         config.imager.pixel_size_um or "",
         "; ".join(f"{score.who}: {score.name}" for score in state.people) if differ else "",
     )
+
+
+def _date(config: Config, at: datetime) -> str:
+    """Format when a score was given, in the imager's local time; empty for a score without a date."""
+    return config.imager.local(at.replace(tzinfo=UTC).timestamp()).isoformat(sep=" ") if has_date(at) else ""
 
 
 def _label(state: DropState) -> tuple[str, str]:

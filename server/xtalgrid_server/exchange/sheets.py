@@ -94,6 +94,13 @@ class Sheet:
                 yield Row(number, tuple(cells), is_hidden, hidden_columns)
 
 
+def several_sheets(file: Path, known: Iterable[Sheet]) -> ConfigError:
+    """Return the error that several sheets have scores."""
+    return ConfigError(
+        f"{file}: several sheets have scores ({', '.join(sheet.name for sheet in known)}); choose one with --sheet"
+    )
+
+
 def hidden_note(rows: int) -> str:
     """Say how many of the rows that were read are hidden."""
     hidden = f"{rows} row{' is' if rows == 1 else 's are'} hidden in Excel, by a filter or by hand"

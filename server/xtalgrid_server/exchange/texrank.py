@@ -15,7 +15,7 @@ from xtalgrid_core.outcomes import Group, Outcome
 
 from ..domain.groups import four
 from .foreign import ForeignScore, Line, Place, Source, Told
-from .sheets import Row, Sheet, texts
+from .sheets import Row, Sheet, hidden_columns_note, hidden_sheets_note, texts
 
 WHO = "TeXRank"
 _CELLS = 4
@@ -31,14 +31,26 @@ def texrank_row(path: str, answer: wire.Scored | None) -> tuple[object, ...] | N
 
 
 def is_texrank(sheet: Sheet) -> bool:
-    """Tell whether the first lines of a table are TeXRank's."""
-    first = list(islice(sheet.rows(), 3))
-    return bool(first) and all(_read(row) is not None for row in first)
+    """Tell whether the first lines of a table are TeXRank's, also in an Excel file that somebody saved them as."""
+    lines = 0
+    for row in islice(sheet.rows(), 3):
+        if _read(row) is None:
+            return False
+        lines += 1
+    return lines > 0
 
 
 def open_texrank(sheet: Sheet, told: Told) -> Source:
     """Read TeXRank's scores, those of a program."""
-    return Source("TeXRank's scores", lambda: _lines(sheet, told), lambda: _to_the_end(sheet))
+    return Source("TeXRank's scores", lambda: _lines(sheet, told), lambda: _to_the_end(sheet), tuple(_notes(sheet)))
+
+
+def _notes(sheet: Sheet) -> Iterator[str]:
+    if sheet.hidden_beside:
+        yield hidden_sheets_note(sheet.hidden_beside)
+    hidden = next((row.hidden_columns for row in sheet.rows()), frozenset())
+    if names := [name for index, name in enumerate("ABCD") if index in hidden]:  # they have no headings
+        yield hidden_columns_note(names)
 
 
 def _lines(sheet: Sheet, told: Told) -> Iterator[Line]:

@@ -7,7 +7,6 @@ predictions have. An image without a box has no file: an empty one would say tha
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -16,7 +15,7 @@ from xtalgrid_core.spreadsheets import text_encoding
 
 from . import foreign_marks as marks
 from .foreign_marks import Annotation, ForeignMark
-from .many_files import Add
+from .many_files import Add, Unread, files_below
 from .regions import LABELS, PROGRAM, Corner, Region, RegionsOfImage, image_file
 
 
@@ -78,13 +77,12 @@ def yolo_annotations(folder: Path, names: Path) -> Iterator[Annotation]:
     OSError
         If a file cannot be read.
     """
-    classes = _class_names(_text(names))
-    for place, folders, files in os.walk(folder):
-        folders.sort()
-        for name in sorted(files):
-            path = Path(place, name)
-            if path.suffix.lower() == ".txt" and name.lower() not in _NO_LABELS and path.is_file():
-                yield from _annotations(path, path.relative_to(folder), classes)
+    classes, unread = _class_names(_text(names)), list[Unread]()
+    for path in files_below(folder, unread):
+        if path.suffix.lower() == ".txt" and path.name.lower() not in _NO_LABELS and path.is_file():
+            yield from _annotations(path, path.relative_to(folder), classes)
+    for each in unread:
+        yield Annotation(0, problem=each.reason, file=str(each.folder))
 
 
 def _annotations(path: Path, relative: Path, classes: list[str]) -> Iterator[Annotation]:

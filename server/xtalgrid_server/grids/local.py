@@ -33,11 +33,13 @@ from ..storage import weights
 from .base import Refused, Submission
 
 STEP = "grid"
+_WORKER = "xtalgrid_worker.cli"
 
 _REFUSED = 2  # exit code of a worker that cannot do this unit: trying again would not help
 _DISK = 74  # of one that cannot write, usually because the disk is full
 _BUSY = 75  # of one that finds another worker at its unit
 _NO_WEIGHTS = 78  # of one that does not find the unit's weights
+_PYTHON_ENDED = 1  # of Python itself, for an error that nobody catches
 
 _AGAIN = 60
 """Seconds after which a unit is tried again whose worker found a full disk, or no weights."""
@@ -242,7 +244,7 @@ class LocalGrid:
 
     def _start(self, name: str) -> _Running:
         folder = self._units / name
-        program = [sys.executable, "-m", "xtalgrid_worker.cli"]
+        program = [sys.executable, "-m", _WORKER]
         command = [*program, "run", "unit.zip", "result.json", "--parent", str(os.getpid())]
         if self._config.weights.is_dir():  # the lab's own models; the unit's manifest says which to use
             command += ["--weights", str(self._config.weights)]
@@ -282,8 +284,10 @@ class LocalGrid:
             worked.finished += 1
         elif code == _BUSY:
             postponed[item.name] = time.monotonic() + 2  # the other worker's grid was killed, so it ends soon
-        elif code == _DISK:
+        elif code == _DISK or (code == _PYTHON_ENDED and not _can_start()):
             why = _last_line(folder / "worker.log")
+            if code == _PYTHON_ENDED:
+                why += " (the worker cannot start: is an upgrade of xtalgrid under way, or was it broken off?)"
             if not watch:
                 raise XtalgridError(f"a worker stopped: {why}")
             log.error("%s unit %s postponed, a worker stopped: %s", STEP, item.name, why)
@@ -383,6 +387,12 @@ def _terminate(running: list[_Running]) -> None:
     for item in running:
         if item.process.poll() is None:
             item.process.terminate()
+
+
+def _can_start() -> bool:
+    """Tell whether the worker's program is whole; a unit is not to blame if it is not."""
+    command = [sys.executable, "-c", f"import {_WORKER}"]
+    return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True).returncode == 0
 
 
 def _waits(folder: Path) -> bool:

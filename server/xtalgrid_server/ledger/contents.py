@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from ..domain.letters import composed, folded, sure_part
 from ..domain.wells import Well
 from ..storage.engines import chunks
 from . import tables as t
@@ -95,10 +96,13 @@ class ContentsRecords:
 
         `names` are the texts to search; default: all three.
         """
-        drops = t.drops.c
-        fits = (drops[name].icontains(part, autoescape=True) for name in names or ("project", "sample", "condition"))
-        statement = sa.select(drops.barcode).where(drops.source == self._db.source, sa.or_(*fits)).distinct()
-        return {row.barcode for row in self._db.rows(statement)}
+        texts = [t.drops.c[name] for name in names or ("project", "sample", "condition")]
+        fits = sa.or_(*(text.icontains(sure_part(part), autoescape=True) for text in texts))
+        # SQLite folds ASCII letters only, and no database knows two ways to write a letter: these are compared here.
+        compared = () if part.isascii() else texts
+        statement = sa.select(t.drops.c.barcode, *compared).where(t.drops.c.source == self._db.source, fits).distinct()
+        rows, wanted = self._db.rows(statement), folded(part)
+        return {row.barcode for row in rows if part.isascii() or any(wanted in folded(text) for text in row[1:])}
 
 
 class PlateContents:
@@ -141,4 +145,4 @@ def _inside(barcode: str, well: Well, places: Mapping[Well, Contents]) -> Conten
 
 def _texts(contents: Contents) -> tuple[str, str, str]:
     """Return project, sample and condition as they are stored."""
-    return contents.project[:200], contents.sample[:200], contents.condition[:1000]
+    return composed(contents.project)[:200], composed(contents.sample)[:200], composed(contents.condition)[:1000]

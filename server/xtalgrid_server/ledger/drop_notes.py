@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from xtalgrid_core.errors import LedgerError
 
+from ..domain.letters import folded, sure_part
 from ..domain.wells import Well
 from . import tables as t
 from .database import LedgerDatabase
@@ -85,12 +86,13 @@ class DropNotes(UndoableEntries):
     def plates_with(self, part: str, kind: NoteKind = "note") -> set[str]:
         """Return the plates with a note that contains a text, ignoring case; or with a favourite."""
         notes = t.drop_notes.c
-        chosen = notes.source == self._db.source, notes.kind == kind, notes.text.icontains(part, autoescape=True)
+        contains = notes.text.icontains(sure_part(part), autoescape=True)
+        chosen = notes.source == self._db.source, notes.kind == kind, contains
         rows = self._db.rows(sa.select(notes.barcode).where(*chosen).distinct())
         return {
             barcode
             for (barcode, _), of_drop in self.of_plates([row.barcode for row in rows]).items()
-            if any(one.kind == kind and part.casefold() in one.text.casefold() for one in of_drop)
+            if any(one.kind == kind and folded(part) in folded(one.text) for one in of_drop)
         }
 
 

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from ..domain.drop_state import MEANINGS, Meaning, meaning_name
 from ..domain.images import ImageRow
+from ..domain.letters import folded
 from . import tables as t
 from .database import LedgerDatabase, now
 from .image_scores import ImageScores
@@ -64,7 +65,7 @@ class ImportedScore:
     @property
     def giver(self) -> tuple[int, str, str]:
         """The image, and who gave the score."""
-        return self.image_id, self.kind, self.who.casefold()
+        return self.image_id, self.kind, folded(self.who)
 
     @property
     def says(self) -> tuple[str, list[tuple[str, float]]]:

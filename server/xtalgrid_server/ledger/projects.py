@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
+from ..domain.letters import composed
 from ..storage.engines import chunks
 from . import tables as t
 from .database import LedgerDatabase
@@ -77,4 +78,5 @@ class PlateProjects:
         if barcodes is not None:
             newest = newest.where(drops.barcode.in_(barcodes))
         statement = sa.select(drops.barcode, drops.project).where(drops.id.in_(newest)).distinct()
-        return [(row.barcode, row.project.strip()) for row in self._db.rows(statement) if row.project.strip()]
+        rows = ((row.barcode, composed(row.project.strip())) for row in self._db.rows(statement))
+        return [(barcode, project) for barcode, project in rows if project]

@@ -12,6 +12,7 @@ from xtalgrid_core.outcomes import Outcome, published
 
 from ..config import Config
 from ..domain.drop_state import DropState, PersonScore
+from ..domain.letters import folded
 from ..domain.wells import Well
 from ..ledger.contents import Contents, PlateContents
 from ..ledger.drop_notes import DropNote
@@ -127,13 +128,13 @@ class Filter:
 
     def has(self, contents: Contents, notes: Sequence[DropNote]) -> bool:
         """Tell whether the contents of a drop, and the notes on it, meet the criteria."""
-        wanted_note = self.note.casefold()
-        if self.note and not any(one.kind == "note" and wanted_note in one.text.casefold() for one in notes):
+        wanted_note = folded(self.note)
+        if self.note and not any(one.kind == "note" and wanted_note in folded(one.text) for one in notes):
             return False
         if self.favourites and not any(one.kind == "favourite" for one in notes):
             return False
         return all(
-            wanted.casefold() in text.casefold()
+            folded(wanted) in folded(text)
             for wanted, text in (
                 (self.sample, contents.sample),
                 (self.condition, contents.condition),
@@ -142,13 +143,15 @@ class Filter:
             if wanted
         )
 
-    def fits(self, inspection: DropInspection) -> bool:
-        """Tell whether an inspection meets the criteria on number, outcome and people; contents are for `has`."""
+    def counts(self, inspection: DropInspection) -> bool:
+        """Tell whether an inspection meets the criteria on number and people, whatever its outcome."""
         if self.inspection not in (None, inspection.best.image.inspection):
             return False
-        if self.scored_by_people and not inspection.state.people:
-            return False
-        return not self.outcome or inspection.state.is_one_of(self.outcome)
+        return not self.scored_by_people or bool(inspection.state.people)
+
+    def fits(self, inspection: DropInspection) -> bool:
+        """Tell whether an inspection meets the criteria on number, people and outcome; contents are for `has`."""
+        return self.counts(inspection) and (not self.outcome or inspection.state.is_one_of(self.outcome))
 
 
 def drops(ledger: Ledger, chosen: Filter, answers: bool = False) -> Iterator[list[DropInspection]]:

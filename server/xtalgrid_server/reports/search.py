@@ -23,7 +23,7 @@ class DropGroup:
     Attributes
     ----------
     drops
-        Number of drops.
+        Number of drops with an inspection that counts: with `Filter.scored_by_people`, only those that a person scored.
     matching
         Number of drops that showed the outcome at some inspection.
     interval
@@ -73,9 +73,12 @@ def tally(
     groups: dict[tuple[str, ...], Tally] = {}
     for drop in drops(ledger, chosen):
         go_on()
+        counted = [inspection for inspection in drop if chosen.counts(inspection)]
+        if not counted:
+            continue
         group = groups.setdefault(_keys(drop[0], group_by), Tally())
         group.drops += 1
-        matching = [inspection for inspection in drop if chosen.fits(inspection)]
+        matching = [inspection for inspection in counted if chosen.fits(inspection)]
         if matching:
             group.matching += 1
             best = max(matching, key=_p_crystal)

@@ -18,6 +18,8 @@ from .files import MARK, is_ours, put
 from .jobs import Job, JobState, Service, together
 
 FILE = Path("/etc/cron.d/xtalgrid")
+_AS_IT_IS = ("utf-8", "surrogateescape")
+"""A person's own lines may be in an old encoding, whatever the locale; they are written back byte by byte."""
 END = "# End of what `xtalgrid service install` wrote."
 
 
@@ -93,15 +95,17 @@ class UserCron:
     def _read(self) -> str:
         if shutil.which("crontab") is None:
             return ""
-        done = subprocess.run(["crontab", "-l"], capture_output=True, text=True)
-        if done.returncode and not re.search("no crontab|not allowed", done.stderr):
-            raise ConfigError(f"crontab: {(done.stderr.strip() or 'cannot be read').splitlines()[-1]}")
-        return done.stdout
+        done = subprocess.run(["crontab", "-l"], capture_output=True)
+        said = done.stderr.decode(errors="replace").strip()
+        if done.returncode and not re.search("no crontab|not allowed", said):
+            raise ConfigError(f"crontab: {(said or 'cannot be read').splitlines()[-1]}")
+        return done.stdout.decode(*_AS_IT_IS)
 
     def _write(self, text: str) -> None:
-        done = subprocess.run(["crontab", "-"], input=text, capture_output=True, text=True)
+        done = subprocess.run(["crontab", "-"], input=text.encode(*_AS_IT_IS), capture_output=True)
         if done.returncode:
-            raise ConfigError(f"crontab: {(done.stderr.strip() or 'refused').splitlines()[-1]}")
+            said = done.stderr.decode(errors="replace").strip()
+            raise ConfigError(f"crontab: {(said or 'refused').splitlines()[-1]}")
 
 
 def without_block(crontab: str) -> str:

@@ -18,7 +18,7 @@ def put(path: Path, text: str) -> Iterator[str]:
 
     A file that somebody else wrote there is first copied to ``NAME.before-xtalgrid``.
     """
-    old = path.read_text(encoding="utf-8") if path.is_file() else None
+    old = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else None
     if old == text:
         return
     if old is not None and not is_ours(path):

@@ -49,7 +49,7 @@ def message_id(config: Config, about: object) -> str:
 def secret_line(file: str, key: str) -> str:
     """Return the first line of a file with a secret, which the configuration's `key` names; raises ConfigError."""
     try:
-        lines = Path(file).expanduser().read_text(encoding="utf-8").splitlines()
+        lines = Path(file).expanduser().read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise ConfigError(f"{key}: cannot read {file}: {why}") from error

@@ -186,7 +186,7 @@ def _with_password(url: sa.URL, key: str, file: str) -> sa.URL:
     if url.password is not None:
         raise ConfigError(f"{key}: the URL has a password too; remove it from the URL")
     try:
-        password = Path(file).expanduser().read_text(encoding="utf-8").rstrip("\r\n")
+        password = Path(file).expanduser().read_text(encoding="utf-8-sig").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else error
         raise ConfigError(f"{key}: cannot read {file}: {why}; let this account read it") from error

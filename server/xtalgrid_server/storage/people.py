@@ -16,6 +16,7 @@ from pathlib import Path
 from xtalgrid_core.lines import one_line
 from xtalgrid_core.spreadsheets import text_encoding
 
+from ..domain.letters import composed
 from ..domain.log import log
 
 _REREAD_SECONDS = 1.0
@@ -48,13 +49,13 @@ class ProjectPeople:
 
     def groups_of(self, person: str) -> frozenset[str]:
         """Return the groups that the file has a person in."""
-        return self.groups.get(person, frozenset())
+        return self.groups.get(composed(person), frozenset())
 
     def projects_of(self, person: str, groups: frozenset[str] = frozenset()) -> frozenset[str]:
         """Return the projects of a person who is also in these groups; none of a guest."""
         if not person:
             return frozenset()
-        names = [person, *(f"@{group}" for group in groups | self.groups_of(person))]
+        names = [composed(person), *(f"@{composed(group)}" for group in groups | self.groups_of(person))]
         return frozenset[str]().union(*(self.projects.get(name, ()) for name in names))
 
     def people_of(self, project: str) -> list[str]:
@@ -115,7 +116,7 @@ def _fields(line: str, delimiter: str) -> list[str]:
 def _read_line(line: bytes, delimiter: str, columns: dict[str, int], width: int) -> tuple[str, str] | None:
     """Return project and person; None for an empty line. Raises ValueError with what is wrong."""
     try:
-        values = [value.strip() for value in _fields(line.decode("utf-8"), delimiter)]
+        values = [composed(value.strip()) for value in _fields(line.decode("utf-8"), delimiter)]
     except UnicodeDecodeError:
         raise ValueError("it is not UTF-8; save the file as CSV UTF-8") from None
     if not any(values):

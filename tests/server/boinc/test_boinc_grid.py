@@ -1,6 +1,7 @@
 """create_work with BOINC, through the played tools of conftest."""
 
 import json
+import os
 import random
 import shutil
 import zipfile
@@ -22,6 +23,7 @@ from xtalgrid_server.domain.images import ImageRow
 from xtalgrid_server.domain.wells import Well
 from xtalgrid_server.grids.boinc import tables as t
 from xtalgrid_server.grids.boinc.grid import BoincGrid
+from xtalgrid_server.grids.boinc.project import Project
 from xtalgrid_server.grids.boinc.spool import Spool
 from xtalgrid_server.grids.boinc.status import boinc_status, boinc_status_lines
 from xtalgrid_server.steps.system import System
@@ -268,3 +270,34 @@ def test_a_scored_inspection_dated_ahead_hides_no_lag(system, imaged, score):
     assert next(line for line in lines if line.startswith("lag")) == (
         "lag         24.0 h: newest inspection 2012-11-22 14:00, newest scored 2012-11-21 14:00"
     )
+
+
+@pytest.mark.parametrize(
+    ("said", "host", "port"),
+    [("db.lab", "db.lab", None), ("db.lab:3307", "db.lab", 3307), ("::1", "::1", None), ("fd00::5", "fd00::5", None)],
+)
+def test_where_the_projects_database_is(project, said, host, port):
+    config = project.folder / "config.xml"
+    config.write_text(config.read_text().replace("<db_host>localhost</db_host>", f"<db_host>{said}</db_host>"))
+    url = Project(project.folder).database_url()
+    assert (url.host, url.port) == (host, port)
+
+
+def test_a_path_is_too_long_for_boinc_by_its_bytes(project, tmp_path):
+    """stage_file has room for bytes, and a letter of other alphabets takes two or three of them."""
+    folder = tmp_path / ("結晶" * 15)
+    folder.mkdir()
+    assert len(str(folder)) < 120 < len(os.fsencode(folder))
+    with pytest.raises(GridError, match="too long for BOINC's stage_file"):
+        project.stage(folder)
+
+
+def test_an_inbox_that_cannot_be_read_does_not_seem_empty(system):
+    """As one of another account's: results would wait for ever, and nothing be said."""
+    inbox = Spool(system.config).inbox
+    inbox.parent.mkdir(parents=True, exist_ok=True)
+    grid = BoincGrid(system.config)
+    assert list(grid.results()) == []  # nothing has come yet
+    inbox.write_bytes(b"in the place of the folder")
+    with pytest.raises(GridError, match=r"cannot read .*inbox: Not a directory"):
+        list(grid.results())

@@ -128,6 +128,43 @@ def test_every_target_of_the_plan_is_in_the_dockerfile_and_every_file_it_copies_
                 assert any(source == name or source.startswith(f"{name}/") for name in sent), f"{source} is not sent"
 
 
+def test_every_variable_of_the_plan_is_explained_with_its_default():
+    plan, readme = (DOCKER / "compose.yml").read_text(), (DOCKER / "README.md").read_text()
+    defaults = {name: default for name, default in re.findall(r"\$\{(\w+)(?::-([^}]*))?", plan) if default}
+    named = set(re.findall(r"\$\{(\w+)", plan))
+    table = readme.partition("| variable |")[2].partition("\n\n")[0]
+    rows = [line.split("|")[1:4] for line in table.splitlines()[2:]]
+    explained = [name for row in rows for name in re.findall(r"`(\w+)`", row[0])]
+    assert sorted(explained) == sorted(named)
+    for names, _, shown in rows:
+        for name in re.findall(r"`(\w+)`", names):
+            if name in defaults and name != "VIEWER_URL":  # its own stands for none
+                assert f"`{defaults[name]}`" in shown, name
+    for file in ("env.example", "env.test"):
+        text = (DOCKER / file).read_text()
+        assert set(re.findall(r"^(?:# )?([A-Z_]+)=", text, re.MULTILINE)) <= named, file
+
+
+def test_every_service_is_explained_and_every_explained_one_is_there(compose):
+    table = (DOCKER / "README.md").read_text().partition("| service | |")[2].partition("\n\n")[0]
+    explained = [name for line in table.splitlines()[2:] for name in re.findall(r"`(\w+)`", line.split("|")[1])]
+    services = compose()["services"]
+    assert sorted(explained) == sorted(services)
+    readme = (DOCKER / "README.md").read_text()
+    assert set(re.findall(r"--profile (\w+)", readme)) <= set(PROFILES)
+    assert set(
+        re.findall(r"docker compose .*?\b(?:run|exec)\b(?: -\S+(?: boincadm| FOLDER:\S+)?)* (\w+)", readme)
+    ) <= set(services)
+    for name, service in services.items():
+        if "build" in service:
+            stage = (DOCKER / "Dockerfile").read_text().partition(f" AS {service['build']['target']}\n")[2]
+            assert stage, name
+    ports = {
+        str(port["published"] if isinstance(port, dict) else port.split(":")[0]) for port in services["caddy"]["ports"]
+    }
+    assert ports == {"80", "443"}
+
+
 def test_images_that_make_reports_install_their_fonts():
     text = (DOCKER / "Dockerfile").read_text().replace("\\\n", " ")
     stages = {part.split("\n", 1)[0].split(" AS ")[1]: part for part in text.split("\nFROM ")[1:]}

@@ -125,8 +125,9 @@ def test_half_a_restore_says_that_it_is_one(tmp_path, backup):
 
 @pytest.mark.parametrize(("page", "stopped"), [("answers", False), ("answers", True), ("fails", False)])
 def test_apache_is_healthy_only_with_its_page_and_boincs_daemons(project, monkeypatch, capsys, page, stopped):
-    def ask(url: str, timeout: float):
+    def ask(opener: urllib.request.OpenerDirector, url: str, timeout: float):
         assert url == "http://127.0.0.1/lab/"
+        assert not any(isinstance(handler, urllib.request.ProxyHandler) for handler in opener.handlers)
         if page == "fails":
             raise urllib.error.URLError("refused")
         return nullcontext()
@@ -135,7 +136,8 @@ def test_apache_is_healthy_only_with_its_page_and_boincs_daemons(project, monkey
     if not stopped:  # a project without daemons has none that do not run
         head, _, rest = config.read_text().partition("<daemons>")
         config.write_text(f"{head}<daemons>{rest[rest.index('</daemons>') :]}")
-    monkeypatch.setattr(urllib.request, "urlopen", ask)
+    monkeypatch.setattr(urllib.request.OpenerDirector, "open", ask)
+    monkeypatch.setenv("http_proxy", "http://proxy.lab.example:3128")
     monkeypatch.setenv("PROJECT", "lab")
     monkeypatch.setenv("PROJECT_ROOT", str(project.folder))
     with pytest.raises((SystemExit, OSError)) as ended:
@@ -202,3 +204,23 @@ def test_a_file_that_is_no_worker_keeps_no_other_from_being_signed(tmp_path, sta
     assert done.returncode == 0, done.stderr
     assert "not frozen for BOINC" in done.stderr
     assert (folder / "xtalgrid-worker_b.sig").read_text() == "signature of xtalgrid-worker_b\n"
+
+
+def test_an_empty_file_takes_the_place_of_no_key(tmp_path, stand_ins):
+    """As of an export that failed: nothing could be signed any more, and clients accept no other key."""
+    (tmp_path / "signing").mkdir()
+    key = tmp_path / "signing" / "code_sign_private"
+    key.write_text("1024\nabc\n.\n")
+    script = (DOCKER / "bin" / "sign.sh").read_text().replace("/signing", f"{tmp_path}/signing")
+
+    def bring(text: str) -> subprocess.CompletedProcess[str]:
+        command = ["bash", "-c", script, "sign.sh", "import"]
+        environment = stand_ins() | {"PROJECT_ROOT": str(tmp_path)}
+        return subprocess.run(command, env=environment, input=text, capture_output=True, text=True, timeout=60)
+
+    refused = bring("")
+    assert (refused.returncode, "no key came in" in refused.stderr) == (1, True)
+    assert key.read_text() == "1024\nabc\n.\n"
+    assert bring("1024\ndef\n.\n").returncode == 0
+    assert key.read_text() == "1024\ndef\n.\n"
+    assert list((tmp_path / "signing").iterdir()) == [key]

@@ -204,7 +204,13 @@ def test_a_project_whose_tasks_do_not_run_is_told_of(config, project, system, mo
 @pytest.mark.parametrize(
     ("code", "said"), [(200, None), (403, "chmod g+x"), (500, "error log"), (None, "cannot be reached from here")]
 )
-def test_the_projects_page_is_asked_for(project, code, said):
+def test_the_projects_page_is_asked_for(project, code, said, monkeypatch):
+    """Directly: a proxy for the web, here one that is not there, knows nothing of it."""
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+
     class Page(BaseHTTPRequestHandler):
         def do_GET(self):
             self.send_response(code)

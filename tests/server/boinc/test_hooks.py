@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from xtalgrid_core.weights import read_manifest
+from xtalgrid_server.cli import boinc_hooks
 from xtalgrid_server.config import from_string
 from xtalgrid_server.domain.images import ImageRow
 from xtalgrid_server.domain.wells import Well
@@ -173,3 +174,15 @@ def test_a_bomb_is_refused_unread(config, unit, project, hook):
     code, said = hook("check", path)
     assert code == 1
     assert "wire format" in said
+
+
+@pytest.mark.parametrize(("name", "code"), [("check", 3), ("compare", 3), ("assimilate", 75)])
+def test_a_fault_of_ours_is_no_verdict_on_a_hosts_result(monkeypatch, capsys, name, code):
+    """Python would end with 1, which says that the result is invalid."""
+
+    def fails(*_):
+        raise ZeroDivisionError("ours")
+
+    monkeypatch.setattr(boinc_hooks, name, fails)
+    assert boinc_hooks.main([name, "file"]) == code
+    assert capsys.readouterr().err.strip().endswith("ZeroDivisionError: ours")

@@ -1,5 +1,6 @@
 import os
 import subprocess
+import sys
 import xml.etree.ElementTree as ET
 
 import pytest
@@ -102,3 +103,27 @@ def test_accounts_are_closed_and_opened(config, project):
         assert any(f"disable_account_creation {value}" in line for line in lines)
         assert ET.parse(path).getroot().findtext("config/disable_account_creation") == value
     assert list(install(config, project)) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the scripts are a shell's")
+@pytest.mark.parametrize("hook", ["check", "compare"])
+@pytest.mark.parametrize(("ended", "told"), [(0, 0), (21, 1), (1, 3), (3, 3), (137, 3)])
+def test_a_python_that_cannot_start_is_no_verdict_on_a_result(
+    config, project, tmp_path, monkeypatch, hook, ended, told
+):
+    """While an upgrade is half done, Python ends with 1, by which BOINC called good results invalid."""
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\n[ "$XTALGRID_INVALID" = 21 ] || exit 99\nexit {ended}\n')
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    list(install(config, project))
+    assert subprocess.run([project.folder / "bin" / f"xtalgrid_{hook}", "a", "b"], timeout=200).returncode == told
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the scripts are a shell's")
+def test_a_verdict_comes_through_the_script(config, project, tmp_path):
+    list(install(config, project))
+    for file, told in (("xg_1.1_0_r1_0", 1), ("xg_1.1_0_r1_0 beside", 3)):  # never sent; two arguments
+        command = f"{project.folder}/bin/xtalgrid_check {file}"
+        done = subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, text=True, timeout=200)
+        assert done.returncode == told, done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -74,6 +75,37 @@ def test_the_command_runs_the_script(capfd):
     assert CliRunner().invoke(main, words).exit_code == 0
     assert "would: preferences: always, at most 50 % of the cores" in capfd.readouterr().out
     assert CliRunner().invoke(main, ["volunteer", "install", "lab", KEY]).exit_code == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no shell for it")
+def test_a_key_that_the_project_no_longer_accepts_is_no_good_status(tmp_path):
+    """The answers are those of BOINC's scheduler, in the file where client 7.20 keeps the last one."""
+    state, data = tmp_path / "state", tmp_path / "data"
+    for folder in (state, data, tmp_path / "bin"):
+        folder.mkdir()
+    (state / "url").write_text(f"{URL}\n")
+    project = f"1) -----------\n   name: lab\n   master URL: {URL}\n   scheduler RPC pending: no\n"
+    boinccmd = tmp_path / "bin" / "boinccmd"
+    boinccmd.write_text(f"#!/bin/sh\n[ $1 != --get_project_status ] || cat <<END\n{project}END\n")
+    boinccmd.chmod(0o755)
+    script = printed().replace("/var/lib/xtalgrid-volunteer", str(state)).replace("/var/lib/boinc-client", str(data))
+
+    def status() -> tuple[int, str, str]:
+        environment = os.environ | {"PATH": f"{boinccmd.parent}:{os.environ['PATH']}"}
+        command = ["sh", "-s", "--", "status"]
+        done = subprocess.run(command, input=script, env=environment, capture_output=True, text=True, timeout=60)
+        return done.returncode, done.stdout.partition("\n")[0], done.stderr
+
+    reply = data / "sched_reply_boinc.lab.example_xtalgrid.xml"
+    well = (0, f"attached to lab, {URL}", "")
+    assert status() == well  # it has not been asked since the client came
+    reply.write_text("<scheduler_reply>\n<project_name>lab</project_name>\n</scheduler_reply>\n")
+    assert status() == well
+    said = "Invalid or missing account key.  To fix, remove and add this project."
+    reply.write_text(f'<scheduler_reply>\n<message priority="notice">{said}</message>\n</scheduler_reply>\n')
+    code, out, errors = status()
+    assert (code, out, errors.count("\n")) == (1, "", 1)
+    assert f"{URL} does not know this account key; run install again with the right one" in errors
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no shell for it")

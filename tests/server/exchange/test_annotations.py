@@ -24,7 +24,7 @@ from xtalgrid_core.outcomes import CLASSES, Group, Outcome
 from xtalgrid_server.cli.main import main
 from xtalgrid_server.domain.wells import Well
 from xtalgrid_server.exchange.coco import coco_writer
-from xtalgrid_server.exchange.export import export
+from xtalgrid_server.exchange.export import export, exported_lines
 from xtalgrid_server.exchange.foreign import Told
 from xtalgrid_server.exchange.import_annotations import import_annotations, open_annotations
 from xtalgrid_server.exchange.label_studio import LabelStudioWriter
@@ -549,3 +549,62 @@ def test_names_in_zip_files_lead_nowhere(system, exported, tmp_path):
             assert len(archive.namelist()) == expected
     with pytest.raises(ConfigError, match="is there already; give a new folder"):
         exported("yolo", "yolo.zip".removesuffix(".zip")) and exported("yolo")
+
+
+def labels_of_yolo(folder: Path) -> Path:
+    """A data set of YOLO with a label of A1a and one of A2a, in folders of their own; returns the folder of both."""
+    folder.mkdir()
+    (folder / "data.yaml").write_text("names:\n  0: clear\n")
+    for col in (1, 2):
+        file = folder / "labels" / f"part{col}" / f"{Path(rigaku_name(col)).stem}.txt"
+        file.parent.mkdir(parents=True)
+        file.write_text("0 0.5 0.5 0.25 0.25\n")
+    return folder / "labels"
+
+
+@pytest.mark.usefixtures("plate")
+def test_labels_behind_a_link_are_read(bring, tmp_path):
+    """Data sets are often put together by links; nothing was read of them, and nothing said."""
+    labels = labels_of_yolo(tmp_path / "set")
+    moved = labels.rename(tmp_path / "elsewhere")
+    labels.symlink_to(moved)
+    (moved / "round").symlink_to(labels)  # and no end of it
+    done = bring(tmp_path / "set", by="ann")
+    assert (done.annotations, done.new, done.refused) == (2, 2, 0)
+
+
+@pytest.mark.usefixtures("plate")
+@pytest.mark.parametrize("kind", ["yolo", "labelme"])
+def test_a_folder_that_cannot_be_read_is_named(bring, monkeypatch, exported, kind):
+    folder = exported(kind)
+    closed = next(path for path in folder.rglob(PLATE) if path.is_dir()) / "closed"
+    closed.mkdir()
+    listed = Path.iterdir
+
+    def iterdir(path: Path):
+        if path == closed:
+            raise PermissionError(13, "Permission denied")
+        return listed(path)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    done = bring(folder, by="ann")
+    assert (done.annotations, done.unchanged, done.refused) == (9, 8, 1)
+    (refused,) = done.first_refused
+    assert refused.reason == "the folder cannot be read: Permission denied"
+    assert refused.file.endswith("closed")
+
+
+@pytest.mark.parametrize("kind", ["yolo", "labelme"])
+@pytest.mark.parametrize("ending", ["", ".zip"])
+def test_of_two_images_with_one_name_for_labels_one_is_left_out_and_said(system, score, tmp_path, kind, ending):
+    """A1.jpg and A1.png: the second one's boxes took the place of the first one's."""
+    score({(1, 1): Outcome.CLEAR, (2, 1): Outcome.CLEAR})
+    first, second = (rigaku_name(col) for col in (1, 2))
+    png = str(Path(first).with_suffix(".png"))
+    with system.ledger._db.writing() as connection:
+        connection.exec_driver_sql("update images set image_name = ? where image_name = ?", (png, second))
+    out = tmp_path / f"set{ending}"
+    done = export(system.config, system.ledger, kind, out, Filter())
+    assert (done.images, done.same_name, done.boxes) == (2, 1, 1)
+    (said,) = [line for line in exported_lines(done, kind, out) if "left out" in line]
+    assert "1 images whose file would have the same name" in said

@@ -25,7 +25,7 @@ from xtalgrid_server.config import from_string
 from xtalgrid_server.domain.images import ImageRow
 from xtalgrid_server.domain.wells import Well, parse_well
 from xtalgrid_server.exchange.export import export
-from xtalgrid_server.exchange.foreign import Told
+from xtalgrid_server.exchange.foreign import Told, utc
 from xtalgrid_server.exchange.import_scores import import_lines, import_scores
 from xtalgrid_server.exchange.scored import export_scored
 from xtalgrid_server.exchange.words import Words
@@ -575,3 +575,39 @@ def test_a_named_pipe_is_not_waited_for(bring, tmp_path):
     os.mkfifo(tmp_path / "pipe.csv")
     with pytest.raises(ConfigError, match="neither a file nor a folder"):
         bring(tmp_path / "pipe.csv")
+
+
+@pytest.mark.usefixtures("plate")
+def test_a_word_and_a_person_are_known_however_their_letters_are_written(bring, held, system):
+    """The configuration has ü as one letter, a table from a Mac as two characters; both look alike."""
+    named = from_string(TOML.replace('"skin" = "33"', '"Trüb" = "any precipitate"'), home=system.config.home)
+    line = f"barcode,inspection,well,score,by\n{PLATE},3,A1a,Tru\u0308b,Jo\u0308rg\n"
+    with System(named) as lab:
+        file = named.home / "scores.csv"
+        for text in (line, line.replace("Jo\u0308rg", "J\u00f6rg")):
+            file.write_text(text, encoding="utf-8")
+            done = import_scores(named, lab.imager, lab.ledger, file, Told())
+            assert done.refused == 0
+        assert done.known == 1, "the same person said the same"
+    assert held() == {"A1a": "any precipitate"}
+
+
+def test_the_hour_that_comes_twice_is_told_apart_by_its_zone(config):
+    """On 25 October 2026 it is 2:30 twice in Berlin: at 0:30 and at 1:30 UTC."""
+    for text, hour in (("2026-10-25T00:30:00Z", 0), ("2026-10-25T01:30:00Z", 1), ("2026-10-25T02:30:00+01:00", 1)):
+        assert utc(config, text) == datetime(2026, 10, 25, hour, 30)
+    assert utc(config, "2026-07-01T12:00:00") == datetime(2026, 7, 1, 10)
+    with pytest.raises(ValueError, match="impossible"):
+        utc(config, "1970-01-01T00:00:00Z")
+
+
+@pytest.mark.usefixtures("plate")
+@pytest.mark.parametrize(
+    "line",
+    ["inspection,well,score,by\n3.0,A1a,Clear,ann\n", "inspection,row,col,drop,score,by\n3.0,1.0,1.0,1.0,Clear,ann\n"],
+)
+def test_whole_numbers_with_a_point_are_whole(bring, held, line):
+    """As pandas writes a column in which one number is missing."""
+    assert bring(line, barcode=PLATE).new == 1
+    assert held() == {"A1a": "any clear"}
+    assert bring(line.replace("3.0", "3.5"), barcode=PLATE).refused == 1

@@ -7,6 +7,7 @@ import json
 import math
 import re
 
+import openpyxl
 import pytest
 from click.testing import CliRunner
 from hypothesis import given
@@ -18,6 +19,7 @@ from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.outcomes import Group, Outcome
 from xtalgrid_server.cli.main import main
 from xtalgrid_server.domain.groups import rounded
+from xtalgrid_server.exchange.import_scores import import_lines
 from xtalgrid_server.exchange.polo import export_runs
 from xtalgrid_server.reports.entries import Filter
 
@@ -73,6 +75,38 @@ def test_texranks_scores_out_and_in(score, xtalgrid, bring, system, tmp_path):
     assert bring(f"D:\\img\\{rigaku_name(1)},0.5,0,0.1\nx.jpg,0.5,0,0.1\n").refused == 1  # no such image
     given = [one for _, one in system.ledger.imported_scores.with_images([PLATE])]
     assert {(one.kind, one.who, one.meaning) for one in given} == {("program", "TeXRank", None)}
+
+
+@pytest.mark.usefixtures("plate")
+def test_hidden_rows_of_texranks_table_are_read_and_counted(bring, system, tmp_path):
+    """As of any table that somebody saved in Excel. The last is hidden and can't be used: it is hidden and refused."""
+    book = openpyxl.Workbook()
+    for col, faulty in ((1, 0), (2, 1), (3, 2), (4, 7)):
+        book.active.append([f"D:\\img\\{rigaku_name(col)}", 0.5, faulty, 0.1])
+    for hidden in (2, 4):
+        book.active.row_dimensions[hidden].hidden = True
+    book.active.column_dimensions["C"].hidden = True
+    book.create_sheet("Old").sheet_state = "hidden"
+    book.save(tmp_path / "CI022987_Scores.xlsx")
+    done = bring(tmp_path / "CI022987_Scores.xlsx")
+    assert (done.format, done.lines, done.new, done.refused, done.hidden) == ("TeXRank's scores", 4, 3, 1, 2)
+    assert {row.image_name for row, _ in system.ledger.imported_scores.with_images([PLATE])} == {
+        rigaku_name(col) for col in (1, 2, 3)
+    }
+    said = [line for line in import_lines(done, False) if "hidden" in line]
+    for one, what in zip(said, ("the sheet Old is hidden", "the column C is hidden", "2 rows are hidden"), strict=True):
+        assert what in one
+
+
+@pytest.mark.usefixtures("plate")
+def test_of_several_sheets_of_texranks_scores_one_is_chosen(bring, tmp_path):
+    book = openpyxl.Workbook()
+    for sheet, col in ((book.active, 1), (book.create_sheet("second"), 2)):
+        sheet.append([rigaku_name(col), 0.5, 0, 0.1])
+    book.save(tmp_path / "scores.xlsx")
+    with pytest.raises(ConfigError, match=r"several sheets have scores \(Sheet, second\); choose one with --sheet"):
+        bring(tmp_path / "scores.xlsx")
+    assert bring(tmp_path / "scores.xlsx", sheet="second").new == 1
 
 
 def test_a_run_of_polo_is_one_plate_at_one_inspection(score, xtalgrid, tmp_path):
@@ -198,3 +232,10 @@ def test_what_people_said_here_does_not_come_back_as_polos(score, bring, held, s
     done = bring(tmp_path / "run.xtal")
     assert (done.new, dict(done.people)) == (1, {})  # the machine's
     assert held() == {"A1a": "crystals harvestable"}
+
+
+@pytest.mark.usefixtures("plate")
+def test_visible_light_in_small_letters_is_visible(bring, held):
+    done = bring(run_of({"well_number": 1, "human_class": "Clear", "spectrum": "visible"}))
+    assert (done.new, done.without_score) == (1, 0)
+    assert held() == {"A1a": "any clear"}

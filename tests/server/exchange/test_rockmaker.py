@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -145,3 +146,18 @@ def test_importing_the_images_says_how_the_scores_come_in(system, export):
         ["--home", str(system.config.home), "import-folder", str(export), "--recursive", "--names", "rockmaker-export"],
     )
     assert f"xtalgrid import-scores {export}" in result.output
+
+
+def test_a_folder_that_cannot_be_read_is_named(system, export, entered, bring, monkeypatch):
+    closed, listed = export / "DEMO000001" / "Skin", Path.iterdir
+
+    def iterdir(path):
+        if path == closed:
+            raise PermissionError(13, "Permission denied")
+        return listed(path)
+
+    before = bring(export, dry_run=True)
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    done = bring(export, dry_run=True)
+    assert (done.lines, done.refused) == (before.lines + 1, before.refused + 1)
+    assert done.first_refused[-1].reason == "the folder cannot be read: Permission denied"

@@ -40,6 +40,9 @@ def test_a_password_from_a_file_or_the_environment(tmp_path, monkeypatch):
     engine = open_engine(url, "imager.write_url", Access(password_file=str(tmp_path / "secret")))
     assert engine.url.password == SECRET
     assert SECRET not in repr(engine)
+    (tmp_path / "secret").write_bytes(b"\xef\xbb\xbf" + SECRET.encode() + b"\r\n")  # as Windows' editors save it
+    engine = open_engine(url, "imager.write_url", Access(password_file=str(tmp_path / "secret")))
+    assert engine.url.password == SECRET
     assert password_variable("ledger.url") == "XTALGRID_LEDGER_PASSWORD"
     monkeypatch.setenv("XTALGRID_IMAGER_WRITE_PASSWORD", SECRET)
     assert open_engine(url, "imager.write_url").url.password == SECRET

@@ -309,3 +309,24 @@ def test_a_log_that_cannot_be_written_stops_no_step(tmp_path, stand_in, capfd):
     assert service_step.run_step(["sync"], stand_in("echo done")) == 0
     told = capfd.readouterr()
     assert (told.out, "cannot write" in told.err) == ("done\n", True)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no cron")
+def test_other_lines_of_a_crontab_stay_byte_by_byte(tmp_path, monkeypatch):
+    """As a comment in an old encoding, by which install, uninstall and status ended in a traceback."""
+    table, stand_in = tmp_path / "table", tmp_path / "bin" / "crontab"
+    stand_in.parent.mkdir()
+    stand_in.write_text(f'#!/bin/sh\nif [ "$1" = -l ]; then cat {table}; else cat > {table}; fi\n')
+    stand_in.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{stand_in.parent}:{os.environ['PATH']}")
+    theirs = b"# Sicherung f\xfcr M\xc3\xbcller\r\n0 3 * * * backup\n"
+    table.write_bytes(theirs)
+    service = plan(from_string("", file=tmp_path / "x.toml", home=tmp_path / "Pl\u00e4tze"), None)
+    host = cron.UserCron()
+    assert list(host.install(service)) == ["changed  your crontab"]
+    assert table.read_bytes().startswith(theirs)
+    assert f"XTALGRID_HOME={tmp_path}/Pl\u00e4tze\n".encode() in table.read_bytes()
+    assert list(host.install(service)) == []
+    assert len(list(host.status())) == 4
+    assert list(host.uninstall()) == ["changed  your crontab"]
+    assert table.read_bytes() == theirs

@@ -534,3 +534,12 @@ def test_half_a_configuration_is_refused(tmp_path):
     ):
         with pytest.raises(ConfigError, match=re.escape(said)):
             from_string(f"[viewer]\n{keys}\n", home=tmp_path)
+
+
+def test_people_and_projects_are_the_same_however_their_letters_are_written(tmp_path):
+    file = tmp_path / "people.csv"
+    file.write_text("project,person\nBlu\u0308,Jo\u0308rg\n@gru\u0308n,J\u00f6rg\nGrau,@gr\u00fcn\n", encoding="utf-8")
+    people = read_people(file)
+    for name in ("J\u00f6rg", "Jo\u0308rg"):
+        assert people.projects_of(name) == {"Bl\u00fc", "Grau"}
+    assert people.projects_of("ann", frozenset({"gru\u0308n"})) == {"Grau"}

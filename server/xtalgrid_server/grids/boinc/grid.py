@@ -75,7 +75,7 @@ class BoincGrid:
     def waiting(self) -> set[str]:
         """Return the units whose result, or notice of failure, waits for `assimilate`."""
         gone = set[str | None]()
-        for path in _files(self._spool.inbox, "*.failed"):
+        for path in _files(self._spool.inbox, ".failed"):
             with suppress(OSError):  # `given_up` says so
                 gone.add(unit_of_workunit(self._said(path)[0] or ""))
         return {unit for unit, _ in self.results()} | {unit for unit in gone if unit}
@@ -187,12 +187,12 @@ class BoincGrid:
 
     def results(self) -> Iterator[tuple[str, Path]]:
         """Yield (unit, result file) of results that the assimilator's hook accepted."""
-        for path in _files(self._spool.inbox, "*.json"):
+        for path in _files(self._spool.inbox, ".json"):
             yield path.stem, path
 
     def refused(self) -> Iterator[Refused]:
         """Yield results that the validator's hook refused."""
-        for path in _files(self._spool.refused, "*.json"):
+        for path in _files(self._spool.refused, ".json"):
             try:
                 note = json.loads(path.read_bytes())
                 refused = Refused(note["unit"], note["sha256"], f"{note['result']}: {note['reason']}", path)
@@ -207,7 +207,7 @@ class BoincGrid:
 
     def given_up(self) -> Iterator[tuple[str, str]]:
         """Yield (unit, reason) of units that BOINC gave up; the reason says how each instance ended, if still known."""
-        for path in _files(self._spool.inbox, "*.failed"):
+        for path in _files(self._spool.inbox, ".failed"):
             try:
                 workunit, reason = self._said(path)
             except OSError as error:
@@ -253,12 +253,25 @@ def _size(path: Path) -> int:
         return -1
 
 
-def _files(folder: Path, pattern: str) -> list[Path]:
-    """Return a folder's finished files, oldest first; those being written begin with a dot."""
+def _files(folder: Path, suffix: str) -> list[Path]:
+    """Return a folder's finished files, oldest first; those being written begin with a dot.
+
+    Raises
+    ------
+    GridError
+        If the folder cannot be read: what is in it must not seem to be nothing.
+    """
+    try:
+        there = list(folder.iterdir())
+    except FileNotFoundError:  # nothing came yet
+        return []
+    except OSError as error:
+        raise GridError(
+            f"cannot read {folder}: {error.strerror}; run this as the account of BOINC's daemons"
+        ) from error
     found = []
-    with suppress(OSError):
-        for path in folder.glob(pattern):
-            with suppress(FileNotFoundError):  # another step has just taken it
-                if not path.name.startswith(".") and path.is_file():
-                    found.append((path.stat().st_mtime_ns, path.name, path))
+    for path in (path for path in there if path.suffix == suffix and not path.name.startswith(".")):
+        with suppress(FileNotFoundError):  # another step has just taken it
+            if path.is_file():
+                found.append((path.stat().st_mtime_ns, path.name, path))
     return [path for _, _, path in sorted(found)]

@@ -50,6 +50,18 @@ Accounts = Literal["open", "closed"]
 _ACCOUNTS = "disable_account_creation"
 
 HOOKS = ("check", "compare", "assimilate")
+VERDICTS = ("check", "compare")
+"""Hooks whose exit code 1 is a verdict on a host's result."""
+
+_VERDICT = """# Python ends with 1 too if it cannot start, as amid an upgrade: that is no verdict, and BOINC asks again.
+export XTALGRID_INVALID=21
+{python} -m xtalgrid_server.cli.boinc_hooks {hook} "$@"
+case $? in
+0) exit 0 ;;
+21) exit 1 ;;
+*) exit 3 ;;
+esac
+"""
 
 
 def install(config: Config, project: Project, accounts: Accounts | None = None) -> Iterator[str]:
@@ -97,8 +109,11 @@ def _scripts(config: Config) -> dict[str, str]:
     if config.file is not None:
         set_up += f"XTALGRID_CONFIG={shlex.quote(str(config.file.absolute()))}; export XTALGRID_CONFIG\n"
     head = f"#!/bin/sh\n# Written by `xtalgrid boinc install`; run it again rather than change this.\n{set_up}"
-    scripts = {
-        f"xtalgrid_{hook}": f'{head}exec {python} -m xtalgrid_server.cli.boinc_hooks {hook} "$@"\n' for hook in HOOKS
+    scripts = {f"xtalgrid_{hook}": head + _VERDICT.format(python=python, hook=hook) for hook in VERDICTS}
+    scripts |= {
+        f"xtalgrid_{hook}": f'{head}exec {python} -m xtalgrid_server.cli.boinc_hooks {hook} "$@"\n'
+        for hook in HOOKS
+        if hook not in VERDICTS
     }
     for name, steps in STEPS.items():
         # 75: the step is already running. A step that fails stops those after it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from .names import download_path
 _PATIENCE_SECONDS = 900
 
 _LONGEST_PATH = 120
-"""The native stage_file has 256 bytes for a path, and the name of a weights file takes 69."""
+"""Bytes; the native stage_file has 256 for a path, and the name of a weights file takes 69."""
 
 _FANOUT = 1024
 """BOINC's default, if config.xml sets none."""
@@ -55,7 +56,9 @@ class Project:
 
     def database_url(self) -> sa.URL:
         """Return the URL of the project's database, from config.xml."""
-        host, _, port = self.setting("db_host", "localhost").partition(":")
+        host, port = self.setting("db_host", "localhost"), ""
+        if host.count(":") == 1:  # more of them are an IPv6 address
+            host, _, port = host.partition(":")
         return sa.URL.create(
             "mysql+pymysql",
             username=self.setting("db_user") or None,
@@ -79,7 +82,7 @@ class Project:
         GridError
             If BOINC did not take them.
         """
-        if len(str(folder)) > _LONGEST_PATH:
+        if len(os.fsencode(folder)) > _LONGEST_PATH:
             raise GridError(f"{folder}: the path is too long for BOINC's stage_file; choose a shorter home")
         native = self.folder / "bin" / "stage_file_native"  # since 1.4; the PHP tool is broken in servers of 2026
         tool = native if native.is_file() else self.folder / "bin" / "stage_file"

@@ -2,7 +2,7 @@
 # Make a Debian or Ubuntu workstation compute for an xtalgrid project while nobody uses it. Needs root, and nothing else:
 #
 #   sh xtalgrid-volunteer.sh install URL KEY    install BOINC's client, attach it, set when and how much it computes
-#   sh xtalgrid-volunteer.sh status             what it does; the exit code is 0 if it is attached and running
+#   sh xtalgrid-volunteer.sh status             what it does; the exit code is 0 if it runs and its key is accepted
 #   sh xtalgrid-volunteer.sh uninstall          give back what install found
 #
 # install takes   --idle-minutes N  compute when nobody has used the computer for so long (5; 0: always)
@@ -136,7 +136,9 @@ give_back_preferences() {
     ! is_running || ask --read_global_prefs_override
 }
 
-account_file() { echo "$data/account_$(echo "$1" | sed 's,^[a-z]*://,,; s,/$,,; s,[^A-Za-z0-9.-],_,g').xml"; }
+of_project() { echo "$data/$1_$(echo "$2" | sed 's,^[a-z]*://,,; s,/$,,; s,[^A-Za-z0-9.-],_,g').xml"; } # kind, URL
+
+account_file() { of_project account "$1"; }
 
 has_key() { grep -qs "<authenticator>$key</authenticator>" "$account"; }
 
@@ -151,6 +153,7 @@ attach() {
 END
     chown boinc:boinc "$account.new"
     mv "$account.new" "$account"
+    rm -f "$(of_project sched_reply "$url")" # the answer to an earlier key
 }
 
 is_gone() { [ ! -e "$account" ]; }
@@ -173,7 +176,10 @@ project_name() { project_status | sed -n 's/^   name: //p'; } # nothing if the p
 
 has_answered() { project_status | grep -q "scheduler RPC pending: no" && [ -n "$(project_name)" ]; }
 
-is_unknown() { ask --get_messages | grep -q "nvalid or missing account key"; }
+# The client keeps the project's last answer in a file, also over its restarts; its messages also have earlier answers.
+is_unknown() { grep -qs "nvalid or missing account key" "$(of_project sched_reply "$url")"; }
+
+fail_unknown() { fail "$url does not know this account key; run install again with the right one"; }
 
 check_number() { # option, value, least (0 is no limit to BOINC), most
     case $2 in '' | *[!0-9]*) refuse "$1 takes a whole number, not '$2'" ;; esac
@@ -241,7 +247,7 @@ $cpus % of the cores, $memory % of the memory, $disk GB of the disk" set_prefere
             wait_for 60 has_answered ||
                 fail "attached, but $url has not answered yet; the client goes on trying: boinccmd --get_messages"
         fi
-        ! is_unknown || fail "$url does not know this account key; run install again with the right one"
+        ! is_unknown || fail_unknown
     fi
     done_with
 }
@@ -281,6 +287,7 @@ status() {
     is_running || fail "the client is not running: service boinc-client start"
     name=$(project_name)
     [ -n "$name" ] || fail "$url has not answered yet: boinccmd --get_messages"
+    ! is_unknown || fail_unknown
     echo "attached to $name, $url"
     ask --get_cc_status | awk '/^CPU status/ { getline; sub(/^ */, "computing: "); print }'
     echo "tasks: $(ask --get_tasks | grep -c "project URL: $url")"
