@@ -177,9 +177,9 @@ def install(
     Raises
     ------
     ModelError
-        If a state can't be read, or holds numbers that are not finite; if a role has neither a state nor a file, or
-        the file is not the one that the manifest names; if the networks to mix differ, or `int8_classifier` started
-        from another classifier.
+        If the folder has a second opinion; if a state can't be read, or holds numbers that are not finite; if a role
+        has neither a state nor a file, or the file is not the one that the manifest names; if the networks to mix
+        differ, or `int8_classifier` started from another classifier.
     """
     with tempfile.TemporaryDirectory() as scratch:
         made = Path(scratch)
@@ -207,6 +207,10 @@ def _make(
     """Write the new files into the folder `made`; return the new manifest, and the entries of the present one."""
     manifest = read_manifest(folder) if (folder / MANIFEST).is_file() else None
     before = manifest.models if manifest else ()
+    if others := {entry.role for entry in before} - set(ROLES):
+        raise ModelError(
+            f"{folder}: has a {min(others).replace('_', ' ')}, which would be lost; give --out another folder"
+        )
     defaults_before = set(manifest.default.values()) if manifest else set()
     entries = [_fp32(role, states.get(role), made, folder, before, crystal_shift, keep) for role in ROLES]
     for role, entry in zip(ROLES, tuple(entries), strict=True):
