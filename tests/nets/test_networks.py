@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -196,3 +197,12 @@ def test_what_cannot_score_is_not_exported(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"nan\.pt: some of its numbers are not finite"):
         install({**states, "classifier": tmp_path / "nan.pt"}, tmp_path / "weights")
     assert not (tmp_path / "weights").exists()
+
+
+def test_an_export_removes_no_second_opinion(tmp_path: Path, tiny_second_opinion: Path) -> None:
+    folder = shutil.copytree(tiny_second_opinion, tmp_path / "weights")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    states = {"segmenter": trained(tmp_path / "s.pt", SEGMENTER), "classifier": trained(tmp_path / "c.pt", SQUEEZENET)}
+    with pytest.raises(ModelError, match="weights: has a second opinion, which would be lost"):
+        install(states, folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before

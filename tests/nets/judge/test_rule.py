@@ -161,6 +161,19 @@ def test_windows_of_several_networks_are_not_mixed(tmp_path: Path, tiny_weights:
         windows.read(tmp_path / "windows")
 
 
+def test_windows_of_another_version_of_the_library_are_made_anew(
+    tmp_path: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.png").write_bytes(encoded(well()))
+    truth = Truth(tmp_path / "a.png", "lab", "real", "P1", Group.CRYSTAL)
+    made = []
+    for version in ("one", "one", "other"):
+        monkeypatch.setattr(windows, "library", lambda version=version: version)
+        (file,) = windows.collect([truth], tmp_path / "windows", tiny_weights)
+        made.append(file.stat().st_mtime_ns)
+    assert made[0] == made[1] < made[2]
+
+
 def test_an_image_without_windows_is_named(tmp_path: Path, tiny_weights: Path) -> None:
     (tmp_path / "torn.png").write_bytes(b"no picture")
     truth = Truth(tmp_path / "torn.png", "lab", "real", "P1", Group.CRYSTAL)
