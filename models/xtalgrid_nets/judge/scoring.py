@@ -209,7 +209,7 @@ def _name(paths: Sequence[Path], options: Options, weights: Path, sizes: Mapping
 
 @cache
 def library() -> str:
-    """Return a fingerprint of the Python files that scores depend on."""
+    """Return a fingerprint of the Python files that scores depend on, for what is kept of earlier runs."""
     digest = hashlib.sha256()
     for package in (xtalgrid_core, xtalgrid_scoring):
         for path in sorted(Path(package.__path__[0]).glob("*.py")):
