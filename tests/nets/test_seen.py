@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("onnx", reason="the small test networks are made with onnx (extra dev)")
-pytest.importorskip("tqdm", reason="adapting needs the extra [adapt]")
 
 from tests.conftest import encoded, well
 

@@ -520,7 +520,14 @@ def windows(
     if not truths:
         raise click.UsageError("there are no wells; give --plates or --wells")
     trained = OneByOne(state, step) if state else None
-    click.echo(f"{len(collect(truths, out, weights, variant, jobs, trained))} plates in {out}")
+    files = collect(truths, out, weights, variant, jobs, trained)
+    click.echo(f"{len(files)} plates in {out}")
+    if others := sorted({path.name for path in out.glob("*.npz")} - {path.name for path in files}):
+        say(
+            f"{out}: {len(others)} plates of earlier runs are there too, such as {others[0]}, and `judge rule` and "
+            "`judge success` count them; remove those that should not count",
+            err=True,
+        )
 
 
 @judge.command(cls=Command)
