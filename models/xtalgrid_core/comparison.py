@@ -57,6 +57,8 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     """The reasons for the verdict, for people."""
     made_at: str
     """UTC, ISO 8601."""
+    second_opinion: str | None = None
+    """SHA-256 of the second opinion that both were combined with; empty: none; None: earlier versions did not say."""
 
 
 def judge(sources: Sequence[Source], margin: float = MARGIN) -> tuple[Literal["better", "not better"], tuple[str, ...]]:

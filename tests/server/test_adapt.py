@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import shutil
+import subprocess
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from xtalgrid_core.comparison import Comparison, Figures, Source, write_comparison
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_core.weights import MANIFEST, default_models, read_manifest
 from xtalgrid_server.cli.main import main
@@ -108,3 +110,31 @@ def test_it_is_combined_with_the_second_opinion_that_the_configuration_names(
     done = CliRunner().invoke(main, ["--config", str(tmp_path / "xtalgrid.toml"), "model", "adapt"])
     assert done.exit_code == 2
     assert f"second opinion {named.sha256[:12]}… has no combination" in done.output
+
+
+def test_other_frozen_wells_or_options_are_adapted_to_anew(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(adapting, "LEAST_WELLS", 1)
+    scored(config, (Outcome.CLEAR, Outcome.HARVESTABLE))
+    runs = []
+
+    def fitted(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        runs.append(command)
+        figures = Figures(right={}, false_crystals=0, undecided=0)
+        source = Source(name="lab", kind="lab", wells={}, current=figures, candidate=figures)
+        pair = default_models()
+        made = Comparison(
+            candidate=pair, current=pair, sources=(source,), verdict="not better", reasons=("none",), made_at="today"
+        )
+        write_comparison(config.home / "adapted", made)
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(adapting.subprocess, "run", fitted)
+    command(config, "adapt")
+    assert "no new score since" in command(config, "adapt")
+    command(config, "adapt", "--seed", "2")
+    (config.home / "frozen").mkdir()
+    for rows in ("", "P1,a.jpg,crystal\n"):
+        (config.home / "frozen" / "wells.csv").write_text(f"plate,image,label\n{rows}")
+        command(config, "adapt", "--seed", "2")
+    assert "no new score since" in command(config, "adapt", "--seed", "2")
+    assert len(runs) == 4

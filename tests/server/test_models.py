@@ -435,3 +435,18 @@ def test_the_list_has_second_opinions_and_marks_the_one_in_use(
     assert [*model_lines(list_models(named, system.ledger))][-1] == (
         f"* second_opinion ----  {sha256}  named in the configuration but not found: no work is made"
     )
+
+
+@pytest.mark.parametrize("named", ["", "d" * 64])
+def test_a_comparison_with_another_second_opinion_than_the_configured_one_is_refused(
+    config: Config, tmp_path: Path, named: str
+) -> None:
+    candidate = changed(PACKAGED, tmp_path / "candidate")
+    made = compared(default_models(candidate))
+    work = msgspec.structs.replace(config.work, second_opinion="" if named else "d" * 64)
+    with System(msgspec.structs.replace(config, work=work)) as system:
+        write_comparison(candidate, msgspec.structs.replace(made, second_opinion=named))
+        with pytest.raises(ConfigError, match=r"work\.second_opinion is (not set|dddddddddddd…); compare again"):
+            system.promote(candidate, force=None, who="jdoe")
+        write_comparison(candidate, msgspec.structs.replace(made, second_opinion=system.config.work.second_opinion))
+        assert system.promote(candidate, force=None, who="jdoe") == made.candidate

@@ -128,8 +128,11 @@ def _index(group: Group | None) -> int:
     return SCORED_GROUPS.index(group) if group in SCORED_GROUPS else UNDECIDED
 
 
-def compare(out: Path, current: Path, sources: Sequence[Source]) -> Comparison:
-    """Compare the candidate in `out` with the models in use, and write the comparison beside its weights."""
+def compare(out: Path, current: Path, sources: Sequence[Source], second_opinion: str) -> Comparison:
+    """Compare the candidate in `out` with the models in use, and write the comparison beside its weights.
+
+    `second_opinion` is the SHA-256 of that which both are combined with; empty: none.
+    """
     verdict, reasons = judge(sources)
     comparison = Comparison(
         candidate=default_models(out),
@@ -138,6 +141,7 @@ def compare(out: Path, current: Path, sources: Sequence[Source]) -> Comparison:
         verdict=verdict,
         reasons=reasons,
         made_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        second_opinion=second_opinion,
     )
     write_comparison(out, comparison)
     return comparison

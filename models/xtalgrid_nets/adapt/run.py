@@ -142,7 +142,7 @@ def adapt(plan: Plan, bar: Bar) -> Adapted:
     keep = plan.out / "work" / "scores"
     sources += candidate.frozen_sources(frozen, plan.current, plan.out, keep, plan.jobs, plan.second_opinion)
     adapted = Adapted(
-        candidate.compare(plan.out, plan.current, sources),
+        candidate.compare(plan.out, plan.current, sources, second),
         chosen.name,
         _by_fold(wells, nested, before, after),
         failed,

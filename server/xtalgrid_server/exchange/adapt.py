@@ -6,14 +6,18 @@ process of its own; it needs no more than the server has.
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from xtalgrid_core.comparison import COMPARISON, Comparison, read_comparison
 from xtalgrid_core.errors import ConfigError
+from xtalgrid_core.files import write_atomically
 from xtalgrid_core.weights import MANIFEST, SECOND_OPINION, default_models, find_model
 
 from ..config import Config
@@ -26,6 +30,8 @@ LEAST_WELLS = 50
 """Fewer wells with a label are not adapted to."""
 
 SCORED, FROZEN = "scored.csv", "frozen/wells.csv"
+MADE_OF = "made_of.sha256"
+"""Scores, options, second opinion and frozen wells of the last candidate: with others there is another one."""
 
 _TRAIN = "from xtalgrid_nets.cli import main; main(prog_name='xtalgrid-train')"
 
@@ -35,7 +41,7 @@ class AdaptedModel:
     """What `adapt` did.
 
     `labelled` is the number of wells that it could adapt to; `comparison` is None if that were too few. `is_new` is
-    False if people gave no score since the last time.
+    False if people gave no score since the last time, and all else is as it was then.
     """
 
     folder: Path
@@ -65,29 +71,34 @@ def adapt(config: Config, database: ImagerDatabase, ledger: Ledger, further: Seq
     weights = _weights(config, ledger)
     folder = config.home / "adapted"
     folder.mkdir(parents=True, exist_ok=True)
-    table = folder / SCORED
-    before = table.read_bytes() if table.is_file() else b""
+    table, made_of = folder / SCORED, folder / MADE_OF
     scored = export_scored(config, database, ledger, table)
     labelled = scored.wells - scored.disputed
     current = models_in_use(config, ledger)
     last = read_comparison(folder)
     if labelled < LEAST_WELLS:
         return AdaptedModel(folder, scored, labelled, None, is_new=False)
-    if last is not None and last.current == current and table.read_bytes() == before:
-        return AdaptedModel(folder, scored, labelled, last, is_new=False)
-    (folder / COMPARISON).unlink(missing_ok=True)  # a run that is killed leaves no comparison of other scores
+    inputs = [table.read_bytes(), " ".join(further).encode()]
     command = [sys.executable, "-c", _TRAIN, "adapt", str(table), str(folder)]
     command += ["--weights", str(weights)] if weights else []
     if config.work.second_opinion:
         entry, _ = find_model(config.work.second_opinion, "second_opinion", [config.weights])
+        inputs.append(msgspec.json.encode(entry))
         command += ["--second-opinion", str(config.weights / SECOND_OPINION / entry.file)]
     if (config.home / FROZEN).is_file():
         command += ["--frozen", str(config.home / FROZEN)]
+        inputs.append((config.home / FROZEN).read_bytes())
+    digest = "".join(hashlib.sha256(each).hexdigest() for each in inputs).encode()
+    is_same = made_of.is_file() and made_of.read_bytes() == digest
+    if last is not None and last.current == current and is_same:
+        return AdaptedModel(folder, scored, labelled, last, is_new=False)
+    (folder / COMPARISON).unlink(missing_ok=True)  # a run that is killed leaves no comparison of other scores
     done = subprocess.run([*command, *further], capture_output=True, text=True)
     comparison = read_comparison(folder)
     if done.returncode or comparison is None:
         why = (done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}").splitlines()[-1]
         raise ConfigError(f"xtalgrid-train adapt: {why.removeprefix('Error: ')}")
+    write_atomically(made_of, digest)
     return AdaptedModel(folder, scored, labelled, comparison, is_new=True)
 
 

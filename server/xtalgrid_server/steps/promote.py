@@ -132,7 +132,7 @@ def promote(config: Config, ledger: Ledger, candidate: Path, *, force: str | Non
         return pair
     comparison = read_comparison(candidate)
     if force is None:
-        _check_comparison(candidate, comparison, pair, current)
+        _check_comparison(candidate, comparison, pair, current, config.work.second_opinion)
     _try_out(candidate, pair)
     weights.add(config, candidate, pair)
     why = force or "; ".join(comparison.reasons if comparison else ())
@@ -204,7 +204,9 @@ def _check_configuration(config: Config, pair: Pair) -> None:
             )
 
 
-def _check_comparison(candidate: Path, comparison: Comparison | None, pair: Pair, current: Pair) -> None:
+def _check_comparison(
+    candidate: Path, comparison: Comparison | None, pair: Pair, current: Pair, second_opinion: str
+) -> None:
     """Check that a candidate was compared with the pair now in use, and is better."""
     force = "or promote it with --force REASON"
     if comparison is None:
@@ -220,6 +222,12 @@ def _check_comparison(candidate: Path, comparison: Comparison | None, pair: Pair
         raise ConfigError(
             f"{candidate / COMPARISON} is a comparison with {_short(comparison.current)}, but {_short(current)} "
             f"are in use now; compare again, {force}"
+        )
+    if comparison.second_opinion not in (None, second_opinion):
+        made_with = f"second opinion {comparison.second_opinion[:12]}…" if comparison.second_opinion else "none"
+        raise ConfigError(
+            f"{candidate / COMPARISON}: with {made_with}, but work.second_opinion is "
+            f"{f'{second_opinion[:12]}…' if second_opinion else 'not set'}; compare again, {force}"
         )
     if comparison.verdict != "better":
         raise ConfigError(
