@@ -158,7 +158,8 @@ def install(
     states
         Files from `states.save_trained`. A role without one keeps its ONNX files in the folder.
     folder
-        Created if missing. Nothing in it changes until all is made.
+        Created if missing. Nothing in it changes until all is made. Files that a server named by their SHA-256 stay,
+        as work units may name them.
     calibration
         Calibration of the classifier; if None, the one in the folder's manifest (that of its variant, if there is one).
     crystal_shift
@@ -177,9 +178,9 @@ def install(
     Raises
     ------
     ModelError
-        If a state can't be read, or holds numbers that are not finite; if a role has neither a state nor a file, or
-        the file is not the one that the manifest names; if the networks to mix differ, or `int8_classifier` started
-        from another classifier.
+        If the folder has a second opinion; if a state can't be read, or holds numbers that are not finite; if a role
+        has neither a state nor a file, or the file is not the one that the manifest names; if the networks to mix
+        differ, or `int8_classifier` started from another classifier.
     """
     with tempfile.TemporaryDirectory() as scratch:
         made = Path(scratch)
@@ -207,8 +208,12 @@ def _make(
     """Write the new files into the folder `made`; return the new manifest, and the entries of the present one."""
     manifest = read_manifest(folder) if (folder / MANIFEST).is_file() else None
     before = manifest.models if manifest else ()
+    if others := {entry.role for entry in before} - set(ROLES):
+        raise ModelError(
+            f"{folder}: has a {min(others).replace('_', ' ')}, which would be lost; give --out another folder"
+        )
     defaults_before = set(manifest.default.values()) if manifest else set()
-    entries = [_fp32(role, states.get(role), made, folder, before, crystal_shift, keep) for role in ROLES]
+    entries = [_fp32(role, states.get(role), made, folder, manifest, crystal_shift, keep) for role in ROLES]
     for role, entry in zip(ROLES, tuple(entries), strict=True):
         int8_entries = [e for e in before if e.variant == "int8" and e.role == role and e.origin == entry.sha256]
         if int8 is not None and (int8_classifier is None or role == "classifier"):
@@ -232,7 +237,9 @@ def _make(
         trained = entry.role == "classifier" and int8_classifier is not None
         if entry.variant == "int8" and (trained or entry.sha256 in defaults_before):
             default[entry.role] = entry.sha256
-    return WeightsManifest(schema=1, default=default, models=tuple(entries)), before
+    made_here = {entry.sha256 for entry in entries}
+    sent = [entry for entry in before if entry.file == f"{entry.sha256}.onnx" and entry.sha256 not in made_here]
+    return WeightsManifest(schema=1, default=default, models=(*entries, *sent)), before
 
 
 def _quantize_trained(state: Path, origin: str, int8: Path, data: Path) -> None:
@@ -266,12 +273,13 @@ def _fp32(
     state: Path | None,
     made: Path,
     folder: Path,
-    before: tuple[ModelEntry, ...],
+    manifest: WeightsManifest | None,
     crystal_shift: float,
     keep: float,
 ) -> ModelEntry:
     """Return the entry of a role's fp32 weights: exported from the state into `made`, or unchanged in the folder."""
-    current = next((entry for entry in before if entry.role == role and entry.variant == "fp32"), None)
+    before = manifest.models if manifest else ()
+    current = _in_use(manifest, role) if manifest else None
     if state is None:
         if current is None:
             raise ModelError(f"{folder}: there is no {role} here yet; give its trained state with --{role}")
@@ -295,6 +303,14 @@ def _fp32(
     dense = NETWORKS[name].dense
     export_classifier(net, file, dense)
     return _entry(file, role, "fp32", name, before, dense)
+
+
+def _in_use(manifest: WeightsManifest, role: Role) -> ModelEntry | None:
+    """Return the entry of the default network's fp32 weights; a server's folder lists earlier networks, too."""
+    named = {entry.sha256: entry for entry in manifest.models if entry.role == role}
+    default = named.get(manifest.default.get(role, ""))
+    fp32 = named.get(default.origin or default.sha256) if default else None
+    return fp32 if fp32 and fp32.variant == "fp32" else None
 
 
 def _entry(

@@ -83,7 +83,8 @@ def load_trained(path: Path) -> tuple[nn.Module, dict[str, Any]]:
     Raises
     ------
     BrokenModel
-        If the file is not one of ours, or its parameters don't fit the network that it names.
+        If the file is not one of ours, or its parameters don't fit the network that it names, or its 13 outputs are
+        the outcomes in another order.
     OSError
         If it can't be read.
     """
@@ -102,7 +103,10 @@ def load_trained(path: Path) -> tuple[nn.Module, dict[str, Any]]:
         content = {"network": name, "state": content, "record": {}}
     if not {"network", "state", "record"} <= set(content):
         raise BrokenModel(f"{path}: not a trained state, as no network is named; give a .pt file of xtalgrid-train")
-    net = network(content["network"], len(content.get("classes", CLASSES)))
+    classes = list(content.get("classes", CLASSES))
+    if len(classes) == len(CLASSES) and classes != list(map(str, CLASSES)):
+        raise BrokenModel(f"{path}: its outputs are {', '.join(map(str, classes))}; give one with {', '.join(CLASSES)}")
+    net = network(content["network"], len(classes))
     try:
         net.load_state_dict(content["state"])
     except RuntimeError as error:

@@ -414,3 +414,19 @@ def test_two_processes_never_write_one_run(bright_crystals: Path, tmp_path: Path
         ChopSetWriter(run, "test", {})
     other.communicate()
     assert train.fit(recipe, [bright_crystals], run, loaders=0)
+
+
+def test_a_run_is_not_resumed_as_if_it_had_begun_elsewhere(bright_crystals: Path, tmp_path: Path) -> None:
+    """The start would be left out without a word."""
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        save_trained(tmp_path / f"{seed}.pt", SqueezeNet(), "squeezenet1.1", {})
+    recipe = msgspec.structs.replace(SMALL, network="squeezenet1.1", steps=1, context=0.0, batch=1)
+    run, first = tmp_path / "run", tmp_path / "1.pt"
+    train.fit(recipe, [bright_crystals], run, start=first, loaders=0)
+    with pytest.raises(ConfigError, match=r"was begun from .*1\.pt, not from .*2\.pt as it is now"):
+        train.fit(recipe, [bright_crystals], run, start=tmp_path / "2.pt", resume=True, loaders=0)
+    with pytest.raises(ConfigError, match="was begun after no other run; resume without --after"):
+        train.fit(recipe, [bright_crystals], run, after=tmp_path, resume=True, loaders=0)
+    for start in (first, None):
+        assert train.fit(recipe, [bright_crystals], run, start=start, resume=True, loaders=0)

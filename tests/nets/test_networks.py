@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -16,7 +18,7 @@ from xtalgrid_core.decision import Calibration  # noqa: E402
 from xtalgrid_core.errors import BrokenModel, ModelError, XtalgridError  # noqa: E402
 from xtalgrid_core.images import network_input  # noqa: E402
 from xtalgrid_core.outcomes import CLASSES, GROUP_CLASSES, Group  # noqa: E402
-from xtalgrid_core.weights import PACKAGED, default_models, find_model  # noqa: E402
+from xtalgrid_core.weights import PACKAGED, ModelEntry, default_models, find_model  # noqa: E402
 from xtalgrid_nets.export import export_classifier, export_segmenter, install, shift_crystals  # noqa: E402
 from xtalgrid_nets.networks.squeezenet import SqueezeNet, load_imagenet  # noqa: E402
 from xtalgrid_nets.segmenter import segmenter  # noqa: E402
@@ -196,3 +198,34 @@ def test_what_cannot_score_is_not_exported(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"nan\.pt: some of its numbers are not finite"):
         install({**states, "classifier": tmp_path / "nan.pt"}, tmp_path / "weights")
     assert not (tmp_path / "weights").exists()
+
+
+def test_an_export_removes_no_second_opinion(tmp_path: Path, tiny_second_opinion: Path) -> None:
+    folder = shutil.copytree(tiny_second_opinion, tmp_path / "weights")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    states = {"segmenter": trained(tmp_path / "s.pt", SEGMENTER), "classifier": trained(tmp_path / "c.pt", SQUEEZENET)}
+    with pytest.raises(ModelError, match="weights: has a second opinion, which would be lost"):
+        install(states, folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_of_a_server_s_folder_the_network_in_use_is_kept_and_none_is_lost(tmp_path: Path) -> None:
+    folder = tmp_path / "weights"
+    names = ("first", "in use")
+    states = {"segmenter": trained(tmp_path / "s.pt", SEGMENTER)}
+    entries: list[ModelEntry] = []
+    for name in names:
+        made = install({**states, "classifier": trained(tmp_path / f"{name}.pt", SQUEEZENET)}, tmp_path / name)
+        entries += [e for e in made.models if e.sha256 not in {known.sha256 for known in entries}]
+        folder.mkdir(exist_ok=True)
+        for entry in made.models:
+            shutil.copy(tmp_path / name / entry.file, folder / f"{entry.sha256}.onnx")
+    listed = tuple(msgspec.structs.replace(entry, file=f"{entry.sha256}.onnx") for entry in entries)
+    changed = msgspec.structs.replace(made, models=listed)
+    (folder / "manifest.json").write_bytes(msgspec.json.encode(changed))
+    assert len(listed) == 3
+    again = install({"segmenter": trained(tmp_path / "other.pt", SEGMENTER)}, folder)
+    assert again.default["classifier"] == made.default["classifier"]
+    assert again.default["segmenter"] != made.default["segmenter"]
+    for entry in (*listed, again.models[0]):
+        assert find_model(entry.sha256, entry.role, [folder])

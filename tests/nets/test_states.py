@@ -13,6 +13,7 @@ pytest.importorskip("onnx")
 
 from xtalgrid_core.errors import BrokenModel, ModelError  # noqa: E402
 from xtalgrid_core.images import network_input  # noqa: E402
+from xtalgrid_core.outcomes import CLASSES  # noqa: E402
 from xtalgrid_core.weights import PACKAGED  # noqa: E402
 from xtalgrid_nets.export import export_segmenter  # noqa: E402
 from xtalgrid_nets.networks.squeezenet import SqueezeNet  # noqa: E402
@@ -111,3 +112,9 @@ def test_another_networks_onnx_is_refused(tmp_path: Path) -> None:
             from_onnx(path, name)
     with pytest.raises(BrokenModel, match="not an ONNX file"):
         from_onnx(tmp_path / "text.onnx", SQUEEZENET)
+
+
+def test_outputs_in_another_order_are_not_taken_for_the_outcomes(tmp_path: Path) -> None:
+    save_trained(tmp_path / "c.pt", network(SQUEEZENET), SQUEEZENET, {}, classes=[*reversed(CLASSES)])
+    with pytest.raises(BrokenModel, match=r"c\.pt: its outputs are rim, clear with other features, .*; give one with"):
+        load_trained(tmp_path / "c.pt")

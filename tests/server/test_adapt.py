@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import shutil
-import subprocess
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,7 +13,6 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from xtalgrid_core.comparison import COMPARISON, Comparison
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_core.weights import MANIFEST, default_models, read_manifest
 from xtalgrid_server.cli.main import main
@@ -110,43 +108,3 @@ def test_it_is_combined_with_the_second_opinion_that_the_configuration_names(
     done = CliRunner().invoke(main, ["--config", str(tmp_path / "xtalgrid.toml"), "model", "adapt"])
     assert done.exit_code == 2
     assert f"second opinion {named.sha256[:12]}… has no combination" in done.output
-
-
-def test_another_option_or_another_frozen_well_is_reason_to_adapt_again(
-    config: Config, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """They were passed over without a word, as no score was new."""
-    monkeypatch.setattr(adapting, "LEAST_WELLS", 1)
-    scored(config, (Outcome.CLEAR,))
-    asked: list[list[str]] = []
-
-    def fit(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
-        asked.append(command)
-        pair = default_models()
-        made = Comparison(
-            candidate=("0" * 64, "1" * 64),
-            current=pair,
-            sources=(),
-            verdict="not better",
-            reasons=("x",),
-            made_at="now",
-        )
-        (config.home / "adapted" / COMPARISON).write_bytes(msgspec.json.encode(made))
-        return subprocess.CompletedProcess(command, 0, "", "")
-
-    monkeypatch.setattr(adapting.subprocess, "run", fit)
-    frozen = config.home / adapting.FROZEN
-    frozen.parent.mkdir()
-    with System(config) as system:
-
-        def is_new(*further: str) -> bool:
-            return adapting.adapt(config, system.imager, system.ledger, further).is_new
-
-        assert [is_new(), is_new(), is_new("--folds", "3"), is_new("--folds", "3"), is_new()] == [
-            True, False, True, False, True,
-        ]  # fmt: skip
-        frozen.write_text("image,group\n")
-        assert [is_new(), is_new()] == [True, False]
-        frozen.write_text("image,group\na.jpg,clear\n")
-        assert [is_new(), is_new()] == [True, False]
-    assert len(asked) == 5

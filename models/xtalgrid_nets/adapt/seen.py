@@ -22,14 +22,12 @@ from xtalgrid_scoring.networks import Networks
 from xtalgrid_scoring.score import look
 from xtalgrid_scoring.second_opinion import network_input
 
+from ..judge.scoring import library
 from ..judge.truth import Truth
 from .decider import Array, Wells
 
 UNSURE = 0.5
 """Weight in the fit of a well whose judgement is marked ``low``; only certain ones are used for judging."""
-
-_VERSION = "2"
-"""Of the stored files; change it when `features` or `look` changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +51,7 @@ class Eyes:
             If it can't be read.
         """
         data = path.read_bytes()
-        made_of = f"{_VERSION} {self.options.segmenter} {self.options.classifier} {self.options.second_opinion}"
+        made_of = f"{library()} {self.options.segmenter} {self.options.classifier} {self.options.second_opinion}"
         made_of += f" {pixel_size_um}"
         kept = self.keep / f"{hashlib.sha256(made_of.encode() + data).hexdigest()[:32]}.npy"
         if not kept.is_file():

@@ -41,12 +41,21 @@ def marco(out: Path, wheel: Path | None) -> None:
         from ..marco.install import install
     except ModuleNotFoundError as error:
         raise click.ClickException(not_installed(error.name, "marco")) from error
+    from xtalgrid_core.weights import MANIFEST, read_manifest
+
     try:
+        before = read_manifest(out).models if (out / MANIFEST).is_file() else ()
         manifest = install(out, wheel)
     except (XtalgridError, OSError) as error:
         raise click.ClickException(str(error)) from error
     for entry in manifest.models:
         say(f"{entry.role}  {entry.variant}  {entry.sha256}  {out / entry.file}")
+    for old in before:
+        if old.combination not in (None, *(new.combination for new in manifest.models if new.sha256 == old.sha256)):
+            say(
+                f"{old.variant}: replaced {old.combination}, which was fitted here or came with another release; "
+                "fit it again with `xtalgrid-train judge second-opinion`"
+            )
 
 
 @import_.command("mxnet", cls=Command)

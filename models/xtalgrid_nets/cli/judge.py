@@ -59,7 +59,7 @@ def _truths(
     real: tuple[Path, ...], wells: tuple[Path, ...], plates: tuple[Path, ...], trained: Path | None
 ) -> list[Truth]:
     """Read the wells to judge, without the real ones that train."""
-    from ..judge.truth import each_once, lab_wells, real_wells, rendered_plates, training_images
+    from ..judge.truth import each_once, lab_wells, real_wells, rendered_plates, training_images, without_copies
     from ..sets.arrays import sha256_of
 
     truths = [truth for folder in real for truth in real_wells(folder)]
@@ -76,7 +76,11 @@ def _truths(
     truths += [truth for folder in plates for truth in rendered_plates(folder)]
     if not truths:
         raise click.UsageError("there are no wells to judge; give --real, --wells or --plates")
-    return each_once(truths)
+    listed = each_once(truths)
+    kept = without_copies(listed)
+    if len(kept) < len(listed):
+        say(f"{len(listed) - len(kept)} of {len(listed)} wells are copies of others, and are left out", err=True)
+    return kept
 
 
 def _refuse_test_plates(truths: Iterable[Truth]) -> None:
@@ -288,6 +292,7 @@ def second_opinion(
     if not no_fit:
         _refuse_test_plates(well.truth for well in listed)
     listed += [well for table in wells for well in second.listed_wells(table, images)]
+    second.check_split(listed)
     if not no_fit:
         second.fit_folder(folder, listed, weights, work, jobs)
     for entry in read_manifest(folder).models:
@@ -515,7 +520,14 @@ def windows(
     if not truths:
         raise click.UsageError("there are no wells; give --plates or --wells")
     trained = OneByOne(state, step) if state else None
-    click.echo(f"{len(collect(truths, out, weights, variant, jobs, trained))} plates in {out}")
+    files = collect(truths, out, weights, variant, jobs, trained)
+    click.echo(f"{len(files)} plates in {out}")
+    if others := sorted({path.name for path in out.glob("*.npz")} - {path.name for path in files}):
+        say(
+            f"{out}: {len(others)} plates of earlier runs are there too, such as {others[0]}, and `judge rule` and "
+            "`judge success` count them; remove those that should not count",
+            err=True,
+        )
 
 
 @judge.command(cls=Command)

@@ -87,7 +87,7 @@ class Run:
         self._rows([])
         self._write_record()
 
-    def resume(self, device: torch.device) -> dict[str, Any]:
+    def resume(self, device: torch.device, after: Path | None = None) -> dict[str, Any]:
         """Return the last checkpoint, and remove the rows of the curves beyond it."""
         path = self.folder / "checkpoint.pt"
         if not path.is_file():
@@ -107,6 +107,16 @@ class Run:
         if self.recipe.loss == "start" and before.get("start_sha256") not in (None, self.record["start_sha256"]):
             raise ConfigError(
                 f"{self.folder}: was begun to agree with other weights, {before['start']}; give them by --start"
+            )
+        started = self.record["start_sha256"]
+        if started is not None and before.get("start_sha256", started) != started:
+            raise ConfigError(
+                f"{self.folder}: was begun from {before.get('start') or 'random weights'}, not from "
+                f"{self.record['start']} as it is now; resume without --start, or begin a run in another folder"
+            )
+        if after is not None and Path(before.get("after", "")).resolve() != after.resolve():
+            raise ConfigError(
+                f"{self.folder}: was begun after {before.get('after') or 'no other run'}; resume without --after"
             )
         state = _checkpoint(path, device)
         kept = ("start", "start_sha256", "began", "after", "first_step")

@@ -102,7 +102,7 @@ def fit(
     run = Run(out, recipe, sets, start=start, device=describe(where), precision=str(trainer.precision).split(".")[-1])
     try:
         if resume:
-            trainer.load_state_dict(run.resume(where))
+            trainer.load_state_dict(run.resume(where, after))
         elif after is not None:
             trainer.load_state_dict(run.follow(after, where))
             trainer.seconds = 0.0

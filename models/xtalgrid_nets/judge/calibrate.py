@@ -29,6 +29,7 @@ from xtalgrid_core.weights import (
     WeightsManifest,
     default_models,
     find_model,
+    named_by_decision,
     no_pooling,
     read_manifest,
 )
@@ -151,12 +152,22 @@ def calibrate(
     keep_pooling
         Only fit which groups are possible, by the pooling that is there, which must not have been fitted to these
         wells.
+
+    Raises
+    ------
+    ConfigError
+        If the classifier was promoted or adapted: one name would then stand for different scores.
     """
     folder = weights or PACKAGED
+    entry, data = find_model(default_models(folder, variant)[1], "classifier", [folder])
+    if entry.file == f"{entry.sha256}.onnx" or named_by_decision(entry, data)[1] == data:
+        raise ConfigError(
+            f"{folder}: scores name classifier {entry.sha256[:12]}… together with what decides, as it was promoted or "
+            "adapted; export a network into a folder of its own, and calibrate it there"
+        )
     wells = joined(collect(truths, keep, weights, variant, jobs))
     evidence, drops = _described(wells, support)
     crystal = wells.groups == _CRYSTAL
-    entry = find_model(default_models(folder, variant)[1], "classifier", [folder])[0]
     if keep_pooling:
         if entry.pooling is None:
             raise ConfigError(no_pooling(entry))

@@ -18,6 +18,8 @@ from .tables import slug, slugs, text
 
 OTHERS_OPENED = (0.05, 0.10, 0.20)
 CRYSTALS_FOUND = (0.90, 0.95, 0.99)
+_ENDS = tuple(f"-{what}" for what in ("confusion", "coverage", "classes", "roc", "opened", "reliability"))
+"""Of the names of figures, see `draw`."""
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,7 +72,10 @@ def draw(judged: Judged, folder: Path, start: str = "") -> dict[str, Path]:
 
 
 def write(report: Report, folder: Path, command: str) -> Path:
-    """Write ``report.json``, ``report.md`` and the figures; return the Markdown file."""
+    """Write ``report.json``, ``report.md`` and the figures; return the Markdown file.
+
+    Figures of an earlier report's other sources are removed, as they would be taken for this one's.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     starts = slugs(judged.source for judged in report.sources)
     drawn = {judged.source: draw(judged, folder / "figures", starts[judged.source]) for judged in report.sources}
@@ -80,6 +85,10 @@ def write(report: Report, folder: Path, command: str) -> Path:
         for source, paths in drawn.items()
     }
     write_atomically(folder / "report.md", markdown(report, figures, command).encode())
+    new = {path for paths in drawn.values() for path in paths.values()}
+    for path in (folder / "figures").glob("*.png"):
+        if path not in new and path.stem.endswith(_ENDS):
+            path.unlink()
     return folder / "report.md"
 
 
@@ -206,9 +215,11 @@ def _crystals(judged: Judged) -> list[str]:
     ]
     if judged.roc:
         curve, total = judged.roc, judged.roc.crystals + judged.roc.others
+        failed = f"; {judged.sure - total} that failed have none, and are left out" if judged.sure > total else ""
         lines += [
             "",
-            f"Ranked by p_crystal: AUC {curve.auc:.3f} ({curve.crystals} crystal wells, {curve.others} others).",
+            f"Ranked by p_crystal: AUC {curve.auc:.3f} ({curve.crystals} crystal wells, {curve.others} others{failed})"
+            ".",
             "",
         ]
         lines += [

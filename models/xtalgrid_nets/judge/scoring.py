@@ -200,7 +200,7 @@ def _name(paths: Sequence[Path], options: Options, weights: Path, sizes: Mapping
         "images": [_sha256(path.read_bytes()) for path in paths],
         "options": msgspec.to_builtins(options),
         "weights": _sha256((weights / MANIFEST).read_bytes()),
-        "library": _library(),
+        "library": library(),
     }
     if any(path in sizes for path in paths):
         made_of["sizes"] = [sizes.get(path) for path in paths]
@@ -208,8 +208,8 @@ def _name(paths: Sequence[Path], options: Options, weights: Path, sizes: Mapping
 
 
 @cache
-def _library() -> str:
-    """Return a fingerprint of the Python files that scores depend on."""
+def library() -> str:
+    """Return a fingerprint of the Python files that scores depend on, for what is kept of earlier runs."""
     digest = hashlib.sha256()
     for package in (xtalgrid_core, xtalgrid_scoring):
         for path in sorted(Path(package.__path__[0]).glob("*.py")):

@@ -28,10 +28,12 @@ from xtalgrid_core.options import DEFAULTS
 from xtalgrid_core.outcomes import SCORED_GROUPS, Group
 from xtalgrid_core.weights import MANIFEST, ModelEntry, WeightsManifest, read_manifest
 
+from ..sets.arrays import sha256_of
+from ..sets.tables import read_lines
 from .metrics import auc, reliability
 from .possible import fit_possible
 from .scoring import Settings, score_wells
-from .truth import Truth, each_once, is_sure, meaning, read_table
+from .truth import Truth, is_sure, meaning
 
 Array = npt.NDArray[np.float64]
 
@@ -79,7 +81,7 @@ def listed_wells(path: Path, images: Path) -> list[Well]:
         If it cannot be read, or lacks a column or a known label.
     """
     wells = []
-    for number, row in read_table(path, _COLUMNS):
+    for number, row in read_lines(path, _COLUMNS):
         where = f"{path}, line {number}"
         try:
             group, outcome = meaning(row["label"])
@@ -90,9 +92,29 @@ def listed_wells(path: Path, images: Path) -> list[Well]:
         sure = is_sure(row["confidence"], where, default=False)
         truth = Truth(images / row["image"], row["source"], "real", row["source"], group, outcome, sure)
         wells.append(Well(truth, row["split"] == "train", row["trained"]))
-    if len(each_once([well.truth for well in wells])) < len(wells):
-        raise ConfigError(f"{path}: lists an image twice; leave one of the lines")
     return wells
+
+
+def check_split(wells: Sequence[Well]) -> None:
+    """Check that no picture is listed twice, nor is one to fit to the same as one that judges, whatever their names.
+
+    Raises
+    ------
+    ConfigError
+        If so; the message names the files.
+    """
+    seen: dict[Path, Well] = {}
+    fitted: dict[str, Path] = {}
+    for well in wells:
+        path = well.truth.path
+        if seen.setdefault(path.resolve(), well) is not well:
+            raise ConfigError(f"{path}: listed twice; leave one of the lines")
+        if well.is_training and path.is_file():
+            fitted[sha256_of(path)] = path
+    for well in wells:
+        path = well.truth.path
+        if not well.is_training and path.is_file() and (other := fitted.get(sha256_of(path))):
+            raise ConfigError(f"{path}: judges, but is the same picture as {other}, which trains; leave one of them")
 
 
 def opinions(truths: Sequence[Truth], settings: Settings, keep: Path, jobs: int) -> tuple[Opinions, list[bool]]:
@@ -166,6 +188,11 @@ def fit_folder(folder: Path, wells: Sequence[Well], weights: Path | None, keep: 
 
     Only training wells with a sure judgement and a drop count; for the possible groups, only rendered ones. Returns the
     networks' new entries.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such well, so that nothing but the prior would be written.
     """
     manifest = read_manifest(folder)
     training = [well for well in wells if well.is_training and well.truth.sure and well.truth.group is not None]
@@ -174,6 +201,11 @@ def fit_folder(folder: Path, wells: Sequence[Well], weights: Path | None, keep: 
         settings = Settings(weights=weights, second_opinion=folder / entry.file, combination=PRIOR)
         both, has_drop = opinions([well.truth for well in training], settings, keep, jobs)
         seen = [well for well, has in zip(training, has_drop, strict=True) if has]
+        if not seen:
+            raise ConfigError(
+                "there is no surely judged well with a drop to fit to: give --plates, or --wells with lines whose "
+                "split is train; or judge only, with --no-fit"
+            )
         picked = np.array([well.truth.kind == "real" for well in seen], np.bool_)
         combination = fit(both, _groups(seen), weights_of(seen), picked)
         possible = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,11 +13,11 @@ from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.images import SUFFIXES
 from xtalgrid_core.outcomes import CLASSES, SCORED_GROUPS, Group, Outcome
 from xtalgrid_core.scale import pixel_size
-from xtalgrid_core.spreadsheets import dict_reader, open_text, shifted
 from xtalgrid_synth.evaluation_plates import SETTINGS
 
 from ..sets.arrays import sha256_of
 from ..sets.format import any_of
+from ..sets.tables import read_lines
 
 Kind = Literal["real", "rendered"]
 
@@ -107,12 +106,12 @@ def real_wells(folder: Path) -> list[Truth]:
     """
     columns = ("set", "image", "judgement", "confidence")
     first = folder / "labels.csv"
-    rows = [(first, *each) for each in read_table(first, (*columns, "drop_mask_quality"))]
-    rows += [(path, *each) for path in sorted(folder.glob("*/labels_*.csv")) for each in read_table(path, columns)]
+    rows = [(first, *each) for each in read_lines(first, (*columns, "drop_mask_quality"))]
+    rows += [(path, *each) for path in sorted(folder.glob("*/labels_*.csv")) for each in read_lines(path, columns)]
     truths = []
     for table, number, row in rows:
         name, source = row["image"], row["set"]
-        is_uv = row.get("kind", "").startswith("UV") or name.startswith(_UV)
+        is_uv = row.get("kind", "").upper().startswith("UV") or name.startswith(_UV)
         if source == _NO_WELLS or Path(name).suffix.lower() not in SUFFIXES or is_uv:
             continue
         mask = folder / source / "drop_masks" / f"{Path(name).stem}.png"
@@ -147,8 +146,8 @@ def training_images(table: Path) -> frozenset[str]:
         then images might be judged that trained.
     """
     images = set()
-    for number, row in read_table(table, ("sha256", "use")):
-        sha256, use = row["sha256"].strip().lower(), row["use"].strip().lower()
+    for number, row in read_lines(table, ("sha256", "use")):
+        sha256, use = row["sha256"].lower(), row["use"].lower()
         if not re.fullmatch("[0-9a-f]{64}", sha256):
             raise ConfigError(f"{table}, line {number}: {row['sha256']!r} is no SHA-256 of 64 digits")
         if use not in ("train", "judge"):
@@ -161,12 +160,14 @@ def training_images(table: Path) -> frozenset[str]:
 def lab_wells(table: Path) -> list[Truth]:
     """Read the wells of a lab's own table, a CSV file.
 
-    Its columns are ``plate``, ``image`` (relative to the table), and ``label`` or ``outcome``.
+    Its columns are ``plate``, ``image`` (relative to the table), and ``outcome`` or, where that is empty or missing,
+    ``label``.
 
     A ``label`` is a group (``crystal``, ``precipitate``, ``other``, ``clear``), one of the other classes' names, or a
     score's two digits; an ``outcome`` is a class (so that ``precipitate`` means score 13), two digits, or, where only
-    the group is known, ``any crystal``. An empty cell means no judgement. A column ``source`` keeps sources apart;
-    ``low`` in a column ``confidence`` marks a judgement that does not count; ``pixel_size_um`` is the size of a pixel.
+    the group is known, ``any crystal``. Where both are empty there is no judgement. A column ``source`` keeps sources
+    apart; ``low`` in a column ``confidence`` marks a judgement that does not count; ``pixel_size_um`` is the size of a
+    pixel.
 
     Raises
     ------
@@ -174,14 +175,15 @@ def lab_wells(table: Path) -> list[Truth]:
         If columns are missing, or a label is none of these; the message names the line.
     """
     truths = []
-    for number, row in read_table(table, ("plate", "image")):
+    for number, row in read_lines(table, ("plate", "image")):
         where = f"{table}, line {number}"
         if "outcome" not in row and "label" not in row:
             raise ConfigError(f"{table}: no column label or outcome, which says what is in each well")
-        if "outcome" in row:
-            group, outcome = _meaning(row["outcome"], _ANY, where)
-        else:
-            group, outcome = _meaning(row["label"], _GROUPS, where)
+        if not row["image"]:
+            raise ConfigError(f"{where}: no image; name its file, or remove the line")
+        group, outcome = _meaning(row.get("outcome", ""), _ANY, where)
+        if group is None:
+            group, outcome = _meaning(row.get("label", ""), _GROUPS, where)
         try:
             pixel_size_um = _pixel_size(row.get("pixel_size_um"))
         except ValueError:
@@ -194,7 +196,7 @@ def lab_wells(table: Path) -> list[Truth]:
                 plate=row["plate"],
                 group=group,
                 outcome=outcome,
-                sure=is_sure(row.get("confidence") or "", where),
+                sure=is_sure(row.get("confidence", ""), where),
                 pixel_size_um=pixel_size_um,
             )
         )
@@ -202,8 +204,19 @@ def lab_wells(table: Path) -> list[Truth]:
 
 
 def known_images(places: Iterable[Path]) -> frozenset[object]:
-    """Return what the images of tables or folders of wells are known by (`keys_of`), whatever is said of them."""
+    """Return what the images of tables or folders of wells are known by (`keys_of`), whatever is said of them.
+
+    Raises
+    ------
+    ConfigError
+        If one is not there: by its content it would not be known under another name.
+    """
     truths = [truth for place in places for truth in (real_wells(place) if place.is_dir() else lab_wells(place))]
+    if lost := [truth.path for truth in truths if not truth.path.is_file()]:
+        raise ConfigError(
+            f"{lost[0]}: no such file; {len(lost)} of {len(truths)} images that are set aside are missing. Names in a "
+            "table start at the table's folder"
+        )
     return frozenset(key for truth in truths for key in keys_of(truth.path))
 
 
@@ -232,7 +245,7 @@ def rendered_plates(folder: Path) -> list[Truth]:
     truths = []
     for name in names:
         table = folder / name / "truth.csv"
-        for number, row in read_table(table, ("image", "inspection", "outcome")):
+        for number, row in read_lines(table, ("image", "inspection", "outcome")):
             if row["outcome"] not in _NAMES:
                 raise ConfigError(f"{table}, line {number}: {row['outcome']!r} is no class; render the plate again")
             outcome = Outcome(row["outcome"])
@@ -275,6 +288,29 @@ def each_once(truths: Sequence[Truth]) -> list[Truth]:
         if (first.group, first.outcome, first.sure) != (truth.group, truth.outcome, truth.sure):
             raise ConfigError(f"{truth.path}: listed twice, with different judgements; leave one of them")
     return list(found.values())
+
+
+def without_copies(truths: Sequence[Truth]) -> list[Truth]:
+    """Return wells without real ones whose file has the content of another of their source: one picture counts once.
+
+    Raises
+    ------
+    ConfigError
+        If the two have different judgements.
+    """
+    kept = []
+    found: dict[tuple[str, str], Truth] = {}
+    for truth in truths:
+        if truth.kind == "real" and truth.path.is_file():
+            first = found.setdefault((truth.source, sha256_of(truth.path)), truth)
+            if (first.group, first.outcome, first.sure) != (truth.group, truth.outcome, truth.sure):
+                raise ConfigError(
+                    f"{truth.path}: the same picture as {first.path.name}, with another judgement; leave one of them"
+                )
+            if first is not truth:
+                continue
+        kept.append(truth)
+    return kept
 
 
 def apart(truth: Truth) -> str:
@@ -350,30 +386,3 @@ def _class(label: str) -> Outcome | None:
     if not word:
         return None
     return _CODES[word.zfill(2)] if word.isdigit() else _NAMES[word]
-
-
-def read_table(path: Path, columns: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
-    """Return the lines of a table with their numbers, without empty ones.
-
-    Raises
-    ------
-    ConfigError
-        If it cannot be read, or lacks a column, or a line has values beyond its header.
-    """
-    try:
-        with open_text(path) as file:
-            reader = dict_reader(file)
-            rows = []
-            for row in reader:
-                if why := shifted(row):
-                    raise ConfigError(f"{path}, line {reader.line_num}: {why}")
-                if any(row.values()):
-                    rows.append((reader.line_num, {key: value or "" for key, value in row.items() if key}))
-            missing = [column for column in columns if column not in (reader.fieldnames or ())]
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}; it says what is in each well") from error
-    except (UnicodeError, csv.Error) as error:
-        raise ConfigError(f"{path}: not CSV in UTF-8 ({error}); save it as CSV UTF-8") from error
-    if missing:
-        raise ConfigError(f"{path}: no column {', '.join(missing)}")
-    return rows

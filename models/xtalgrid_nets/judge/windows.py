@@ -25,6 +25,7 @@ from xtalgrid_scoring.networks import Network, Networks
 from xtalgrid_scoring.windows import classify
 
 from ..sets.arrays import sha256_of
+from .scoring import library
 from .tables import slugs
 from .truth import Truth, by_source
 
@@ -105,7 +106,9 @@ def collect(
     jobs: int = 1,
     trained: OneByOne | None = None,
 ) -> list[Path]:
-    """Write the windows of wells, one file for each plate: ``out/PLATE.npz``. Files made with these networks are kept.
+    """Write the windows of wells, one file for each plate: ``out/PLATE.npz``.
+
+    Files made with these networks by this library are kept.
 
     Returns the files of these wells.
 
@@ -237,7 +240,7 @@ def _write(
 
 
 def _made_of(truths: Sequence[Truth], options: Options) -> str:
-    digest = hashlib.sha256(_made_by(options).encode())
+    digest = hashlib.sha256(f"{_made_by(options)}{library()}".encode())
     for truth in truths:
         digest.update(hashlib.sha256(truth.path.read_bytes()).digest() + str(truth.group).encode())
         if truth.pixel_size_um is not None:

@@ -6,7 +6,6 @@ its centre; nothing is taken from where nobody drew anything.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import math
@@ -23,13 +22,13 @@ from xtalgrid_core.errors import ImageError
 from xtalgrid_core.images import SEGMENTER_SIDE, Levels, Pixels, WellPixels, read_image, segmenter_view
 from xtalgrid_core.outcomes import PRIORITY
 from xtalgrid_core.scale import pixel_size
-from xtalgrid_core.spreadsheets import cell_text, dict_reader, open_text, shifted
 
 from .arrays import sha256_of
 from .build import Summary
 from .format import SetError
 from .labels import Label, Labels
 from .sources import read_file
+from .tables import read_lines
 from .writing import ChopSetWriter
 
 DROP = "drop"
@@ -76,19 +75,8 @@ def build_from_marks(
 def _read(table: Path) -> dict[str, list[Line]]:
     """Return the lines of each image."""
     found: dict[str, list[Line]] = defaultdict(list)
-    try:
-        with open_text(table) as stream:
-            reader = dict_reader(stream)
-            missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
-            if missing:
-                raise SetError(f"{table}: no column {missing[0]}; write the table with `xtalgrid export annotations`")
-            for cells in reader:
-                if why := shifted(cells):
-                    raise SetError(f"{table}, line {reader.line_num}: {why}")
-                line = {column: cell_text(cell or "") for column, cell in cells.items() if column}
-                found[line["image"]].append(line)
-    except (OSError, UnicodeError, csv.Error) as error:
-        raise SetError(f"cannot read {table}: {error}") from error
+    for _, line in read_lines(table, COLUMNS):
+        found[line["image"]].append(line)
     return found
 
 

@@ -28,7 +28,7 @@ from typing import IO, NamedTuple
 import numpy as np
 
 from xtalgrid_core.chops import CHOP
-from xtalgrid_core.errors import XtalgridError
+from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.images import SEGMENTER_SIDE
 from xtalgrid_core.outcomes import Group
 
@@ -64,8 +64,8 @@ KINDS: dict[str, dict[str, tuple[tuple[int, ...], type]]] = {
 }
 
 
-class SetError(XtalgridError):
-    """A training set can't be read or made; the message says what to do."""
+class SetError(ConfigError):
+    """A table or a training set can't be read or made; the message says what to do."""
 
 
 def held_out(plate: str) -> bool:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from xtalgrid_core.errors import FailureReason, ImageError
 from xtalgrid_core.files import SYSTEM_FOLDERS, readable
 from xtalgrid_core.images import SUFFIXES
-from xtalgrid_core.spreadsheets import cell_text, dict_reader, open_text, shifted
 
 from .arrays import sha256_of
 from .format import SetError
 from .labels import Label, Labels
+from .tables import heading, read_table
 from .tfrecord import parse_example, read_records
 
 
@@ -75,27 +74,6 @@ def read_file(path: Path) -> bytes:
         raise ImageError(FailureReason.UNREADABLE_FILE, f"cannot read {path}: {error}") from error
 
 
-def read_lines(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """Read the lines of a CSV list with their numbers, each with all columns of the header.
-
-    Raises
-    ------
-    SetError
-        If it can't be read, or a line has values beyond the header.
-    """
-    try:
-        with open_text(path) as stream:
-            reader = dict_reader(stream)
-            for cells in reader:
-                if why := shifted(cells):
-                    raise SetError(f"{path}, line {reader.line_num}: {why}")
-                yield reader.line_num, {column: (cell or "").strip() for column, cell in cells.items() if column}
-    except UnicodeError as error:
-        raise SetError(f"{path}: not UTF-8 ({error}); save it as CSV UTF-8") from error
-    except (OSError, csv.Error) as error:
-        raise SetError(f"cannot read {path}: {error}") from error
-
-
 def plate_of(name: str, pattern: str) -> str:
     """Return the plate in a file's name: the first group of a pattern, or "" without a pattern or a match.
 
@@ -151,75 +129,62 @@ def from_table(
     SetError
         If the table can't be read or lacks a column.
     """
-    columns = columns or Columns()
+    image, label, plate, uv, source, size = map(heading, astuple(columns or Columns()))
     root = images or table.parent
-    try:
-        with open_text(table) as stream:
-            reader = dict_reader(stream)
-            label = _label_column(table, reader.fieldnames or [], columns)
-            for cells in reader:
-                if why := shifted(cells):
-                    yield PassedOver(f"row {reader.line_num}", f"{table}: {why}", broken=True)
-                    continue
-                row = {column: cell_text(cell or "") for column, cell in cells.items() if column}
-                name = (row[columns.image] or "").strip()
-                if not name:
-                    yield PassedOver(f"row {reader.line_num}", f"{table}: no image in this row", broken=True)
-                    continue
-                try:
-                    read = _read_label(labels, row, label)
-                    size = _pixel_size(row.get(columns.pixel_size) or "", pixel_size_um)
-                except SetError as error:
-                    yield PassedOver(name, str(error), broken=False)
-                    continue
-                if read is None:
-                    yield PassedOver(name, "left out by --map", broken=False)
-                    continue
-                mate = (row.get(columns.uv) or "").strip()
-                yield LabelledWell(
-                    image=name,
-                    data=root / name,
-                    label=read,
-                    plate=(row.get(columns.plate) or "").strip() or plate_of(Path(name).name, plate_from),
-                    source=(row.get(columns.source) or "").strip() or table.stem,
-                    pixel_size_um=size,
-                    uv=root / mate if mate else None,
-                )
-    except UnicodeError as error:
-        raise SetError(f"{table}: not UTF-8 ({error}); save it as CSV UTF-8") from error
-    except (OSError, csv.Error) as error:
-        raise SetError(f"cannot read {table}: {error}") from error
+    found = read_table(table)
+    label = _label_column(table, found.columns, image, label)
+    for line in found.lines:
+        row, name = line.cells, line.cells[image]
+        if line.wrong or not name:
+            yield PassedOver(f"row {line.number}", f"{table}: {line.wrong or 'no image in this row'}", broken=True)
+            continue
+        try:
+            read = _read_label(labels, row, label)
+            pixels = _pixel_size(row.get(size, ""), pixel_size_um)
+        except SetError as error:
+            yield PassedOver(name, str(error), broken=False)
+            continue
+        if read is None:
+            yield PassedOver(name, "left out by --map", broken=False)
+            continue
+        mate = row.get(uv)
+        yield LabelledWell(
+            image=name,
+            data=root / name,
+            label=read,
+            plate=row.get(plate) or plate_of(Path(name).name, plate_from),
+            source=row.get(source) or table.stem,
+            pixel_size_um=pixels,
+            uv=root / mate if mate else None,
+        )
 
 
-def _label_column(table: Path, names: Sequence[str], columns: Columns) -> str:
-    wanted = (columns.label,) if columns.label else ("outcome", "label", "score")
-    label = next((name for name in wanted if name in names), None)
-    missing = [
-        name for name, found in ((columns.image, columns.image in names), (" or ".join(wanted), label)) if not found
-    ]
-    if missing:
+def _label_column(table: Path, names: Sequence[str], image: str, label: str) -> str:
+    wanted = (label,) if label else ("outcome", "label", "score")
+    found = next((name for name in wanted if name in names), None)
+    if found is None or image not in names:
+        missing = [*([] if image in names else [image]), *([] if found else [" or ".join(wanted)])]
         raise SetError(
             f"{table}: no column {' and no column '.join(missing)}; name the columns with --image-column and "
             f"--label-column (the table has {', '.join(names) or 'none'})"
         )
-    assert label is not None
-    return label
+    return found
 
 
 def _read_label(labels: Labels, row: Mapping[str, str], column: str) -> Label | None:
     """Read a row's label; a lab's own map of score codes overrides the outcome written by the export."""
-    code, text = (row.get("score") or "").strip(), (row[column] or "").strip()
+    code, text = row.get("score", ""), row[column]
     if column == "outcome" and code and (labels.maps(code) or not text):
         if not labels.maps(code):
             raise SetError(f"unknown score {code!r}; give its meaning with --map '{code}=OUTCOME'")
         return labels.read(code)
     if not text:
-        raise SetError("people disagree" if (row.get("disagreement") or "").strip() else "no label")
+        raise SetError("people disagree" if row.get("disagreement") else "no label")
     return labels.read(text)
 
 
 def _pixel_size(text: str, default: float | None) -> float | None:
-    if not text.strip():
+    if not text:
         return default
     try:
         return float(text)

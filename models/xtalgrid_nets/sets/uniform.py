@@ -24,7 +24,7 @@ from xtalgrid_core.scale import pixel_size, to_reference
 from .arrays import sha256_of
 from .contours import Bool, contour_map, lengths
 from .format import NO_LABEL, PATCH, PATCH_STARTS, SetError
-from .sources import read_lines
+from .tables import read_lines
 from .writing import ChopSetWriter
 
 Mask = npt.NDArray[np.float32]

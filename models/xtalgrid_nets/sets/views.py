@@ -16,7 +16,8 @@ from .arrays import sha256_of
 from .build import Summary
 from .crops import Segmenter
 from .format import SetError
-from .sources import read_file, read_lines
+from .sources import read_file
+from .tables import read_lines
 from .writing import ChopSetWriter
 
 TRAIN = "train"

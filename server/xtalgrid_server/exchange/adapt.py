@@ -6,8 +6,6 @@ process of its own; it needs no more than the server has.
 
 from __future__ import annotations
 
-import hashlib
-import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -16,7 +14,6 @@ from pathlib import Path
 
 from xtalgrid_core.comparison import COMPARISON, Comparison, read_comparison
 from xtalgrid_core.errors import ConfigError
-from xtalgrid_core.files import write_atomically
 from xtalgrid_core.weights import MANIFEST, SECOND_OPINION, default_models, find_model
 
 from ..config import Config
@@ -29,8 +26,6 @@ LEAST_WELLS = 50
 """Fewer wells with a label are not adapted to."""
 
 SCORED, FROZEN = "scored.csv", "frozen/wells.csv"
-_DEPENDS_ON = "depends_on.sha256"
-"""File with the digest of what the last candidate depends on, besides scores and models."""
 
 _TRAIN = "from xtalgrid_nets.cli import main; main(prog_name='xtalgrid-train')"
 
@@ -40,7 +35,7 @@ class AdaptedModel:
     """What `adapt` did.
 
     `labelled` is the number of wells that it could adapt to; `comparison` is None if that were too few. `is_new` is
-    False if neither scores nor options have changed since the last time.
+    False if people gave no score since the last time.
     """
 
     folder: Path
@@ -52,8 +47,6 @@ class AdaptedModel:
 
 def adapt(config: Config, database: ImagerDatabase, ledger: Ledger, further: Sequence[str] = ()) -> AdaptedModel:
     """Export people's scores to ``home/adapted``, and make a candidate and its comparison there.
-
-    If nothing is new since the last time, no score, no option and no frozen well, nothing is done.
 
     Parameters
     ----------
@@ -80,35 +73,22 @@ def adapt(config: Config, database: ImagerDatabase, ledger: Ledger, further: Seq
     last = read_comparison(folder)
     if labelled < LEAST_WELLS:
         return AdaptedModel(folder, scored, labelled, None, is_new=False)
-    options = ["--weights", str(weights)] if weights else []
-    if config.work.second_opinion:
-        entry, _ = find_model(config.work.second_opinion, "second_opinion", [config.weights])
-        options += ["--second-opinion", str(config.weights / SECOND_OPINION / entry.file)]
-    frozen = config.home / FROZEN
-    if frozen.is_file():
-        options += ["--frozen", str(frozen)]
-    options += further
-    depends_on = _digest(options, frozen)
-    of_last = folder / _DEPENDS_ON
-    is_same = of_last.is_file() and of_last.read_text(encoding="ascii", errors="replace") == depends_on
-    if last is not None and last.current == current and table.read_bytes() == before and is_same:
+    if last is not None and last.current == current and table.read_bytes() == before:
         return AdaptedModel(folder, scored, labelled, last, is_new=False)
     (folder / COMPARISON).unlink(missing_ok=True)  # a run that is killed leaves no comparison of other scores
-    command = [sys.executable, "-c", _TRAIN, "adapt", str(table), str(folder), *options]
-    done = subprocess.run(command, capture_output=True, text=True)
+    command = [sys.executable, "-c", _TRAIN, "adapt", str(table), str(folder)]
+    command += ["--weights", str(weights)] if weights else []
+    if config.work.second_opinion:
+        entry, _ = find_model(config.work.second_opinion, "second_opinion", [config.weights])
+        command += ["--second-opinion", str(config.weights / SECOND_OPINION / entry.file)]
+    if (config.home / FROZEN).is_file():
+        command += ["--frozen", str(config.home / FROZEN)]
+    done = subprocess.run([*command, *further], capture_output=True, text=True)
     comparison = read_comparison(folder)
     if done.returncode or comparison is None:
         why = (done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}").splitlines()[-1]
         raise ConfigError(f"xtalgrid-train adapt: {why.removeprefix('Error: ')}")
-    write_atomically(of_last, depends_on.encode())
     return AdaptedModel(folder, scored, labelled, comparison, is_new=True)
-
-
-def _digest(options: Sequence[str], frozen: Path) -> str:
-    """Return the digest of the options, and of the table of frozen wells."""
-    table = frozen.read_bytes() if frozen.is_file() else b""
-    text = "\0".join([*options, hashlib.sha256(table).hexdigest()])
-    return hashlib.sha256(os.fsencode(text)).hexdigest()
 
 
 def _weights(config: Config, ledger: Ledger) -> Path | None:

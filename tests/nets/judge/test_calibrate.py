@@ -18,7 +18,7 @@ from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.outcomes import SCORED_GROUPS, Group
 from xtalgrid_core.pooling import FEATURES, Pooling
 from xtalgrid_core.possible import PossibleGroups
-from xtalgrid_core.weights import MANIFEST, default_options, read_manifest
+from xtalgrid_core.weights import MANIFEST, default_options, named_by_decision, read_manifest
 from xtalgrid_nets.judge import calibrate
 from xtalgrid_nets.judge.metrics import reliability
 from xtalgrid_nets.judge.possible import fit_possible
@@ -127,3 +127,23 @@ def test_wells_calibrate_their_weights_plate_by_plate(tiny_weights: Path, tmp_pa
     kept = calibrate.calibrate(truths[:5], tmp_path / "windows", folder, keep_pooling=True)
     assert (kept.calibration, kept.pooling) == (found.calibration, found.pooling)
     assert SCORED_GROUPS[0] is Group.CRYSTAL
+
+
+def test_what_decides_with_promoted_or_adapted_weights_stays(tiny_weights: Path, tmp_path: Path) -> None:
+    """Scores name them, and volunteers have them."""
+    for kind in ("promoted", "adapted"):
+        folder = shutil.copytree(tiny_weights, tmp_path / kind)
+        manifest = read_manifest(folder)
+        segmenter, classifier = manifest.models
+        data = (folder / classifier.file).read_bytes()
+        if kind == "promoted":
+            entry = msgspec.structs.replace(classifier, file=f"{classifier.sha256}.onnx")
+        else:
+            entry, data = named_by_decision(classifier, data)
+        (folder / entry.file).write_bytes(data)
+        default = {**manifest.default, "classifier": entry.sha256}
+        changed = msgspec.structs.replace(manifest, models=(segmenter, entry), default=default)
+        (folder / MANIFEST).write_bytes(msgspec.json.encode(changed))
+        with pytest.raises(ConfigError, match=f"{kind}: scores name classifier {entry.sha256[:12]}…"):
+            calibrate.calibrate([], tmp_path / "windows", folder)
+        assert read_manifest(folder) == changed

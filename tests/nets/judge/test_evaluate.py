@@ -112,6 +112,9 @@ def test_a_real_well_that_trains_is_not_judged(tiny_weights: Path, tmp_path: Pat
     (tmp_path / "wells.csv").write_text("plate,image,label\nA,a.png,crystal\nA,b.png,clear\n")
     sha256 = hashlib.sha256((tmp_path / "a.png").read_bytes()).hexdigest()
     (tmp_path / "trained.csv").write_text(f"sha256,use\n{sha256},train\n")
+    (tmp_path / "out" / "figures").mkdir(parents=True)
+    for name in ("of-another-run-roc.png", "notes.png"):
+        (tmp_path / "out" / "figures" / name).touch()
     arguments = [str(tmp_path / "out"), "--wells", str(tmp_path / "wells.csv"), "--weights", str(tiny_weights)]
     done = CliRunner().invoke(
         commands.evaluate, [*arguments, "--trained", str(tmp_path / "trained.csv"), "--jobs", "1"]
@@ -120,6 +123,9 @@ def test_a_real_well_that_trains_is_not_judged(tiny_weights: Path, tmp_path: Pat
     assert f"1 of 2 real wells train, by {tmp_path / 'trained.csv'}, and are left out\n" in done.output
     (source,) = json.loads((tmp_path / "out" / "report.json").read_bytes())["sources"]
     assert [group for group, row in source["table3"]["p_crystal 0.2"]["groups"].items() if row["of"]] == ["clear"]
+    figures = {path.name for path in (tmp_path / "out" / "figures").iterdir()}
+    assert "notes.png" in figures
+    assert "of-another-run-roc.png" not in figures, "it would be taken for one of this report"
 
 
 def test_an_outline_is_compared_with_its_mask(tmp_path: Path) -> None:
@@ -206,3 +212,18 @@ def test_nothing_is_fitted_to_the_plates_that_judge(tmp_path: Path, words: list[
     done = CliRunner().invoke(commands.judge, [*words, str(tmp_path), "--work", str(tmp_path / "work")])
     assert done.exit_code == 1
     assert "TE000016 is a plate that networks are judged on" in done.output
+
+
+def test_wells_that_could_not_be_ranked_are_counted_beside_the_ranking(tiny_weights: Path, tmp_path: Path) -> None:
+    colours = {"a": RED, "b": BLUE, "c": None}
+    truths = []
+    for name, colour in colours.items():
+        path = tmp_path / f"{name}.png"
+        path.write_bytes(encoded(well(colour)) if colour else b"no picture")
+        truths.append(truth.Truth(path, "lab", "real", "P", Group.CLEAR if name == "b" else Group.CRYSTAL))
+    answers = scoring.score_wells(truths, scoring.Settings(weights=tiny_weights), tmp_path / "scores")
+    made = report.Report(
+        schema=1, worker="w", options="", weights={}, sources=[judged.judge(truths, {"0.85": answers})]
+    )
+    said = "(1 crystal wells, 1 others; 1 that failed have none, and are left out)."
+    assert said in report.markdown(made, {}, "evaluate")

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 pytest.importorskip("sklearn", reason="judging needs the extra [train]")
 pytest.importorskip("onnxruntime")
@@ -25,6 +26,7 @@ from xtalgrid_core.onnx_files import with_note
 from xtalgrid_core.options import Options, Rule
 from xtalgrid_core.outcomes import SCORED_GROUPS, Group, Outcome, published
 from xtalgrid_core.weights import PACKAGED, default_models, default_options, find_model
+from xtalgrid_nets.cli import judge as commands
 from xtalgrid_nets.judge import rule, success, windows
 from xtalgrid_nets.judge.metrics import share
 from xtalgrid_nets.judge.scoring import Settings, score
@@ -159,6 +161,31 @@ def test_windows_of_several_networks_are_not_mixed(tmp_path: Path, tiny_weights:
         windows.collect([truth], tmp_path / "windows", weights)
     with pytest.raises(ConfigError, match=r"lab-p1\.npz and lab-p2\.npz were made with different networks"):
         windows.read(tmp_path / "windows")
+
+
+def test_windows_of_another_version_of_the_library_are_made_anew(
+    tmp_path: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.png").write_bytes(encoded(well()))
+    truth = Truth(tmp_path / "a.png", "lab", "real", "P1", Group.CRYSTAL)
+    made = []
+    for version in ("one", "one", "other"):
+        monkeypatch.setattr(windows, "library", lambda version=version: version)
+        (file,) = windows.collect([truth], tmp_path / "windows", tiny_weights)
+        made.append(file.stat().st_mtime_ns)
+    assert made[0] == made[1] < made[2]
+
+
+def test_plates_of_an_earlier_run_are_named(tmp_path: Path, tiny_weights: Path) -> None:
+    (tmp_path / "a.png").write_bytes(encoded(well()))
+    words = [str(tmp_path / "out"), "--wells", str(tmp_path / "wells.csv"), "--weights", str(tiny_weights)]
+    said = []
+    for plate in ("P1", "P2"):
+        (tmp_path / "wells.csv").write_text(f"plate,image,label,source\n{plate},a.png,crystal,lab\n")
+        done = CliRunner().invoke(commands.windows, [*words, "--jobs", "1"])
+        assert done.exit_code == 0, done.output
+        said.append("1 plates of earlier runs are there too, such as lab-p1.npz" in done.output)
+    assert said == [False, True]
 
 
 def test_an_image_without_windows_is_named(tmp_path: Path, tiny_weights: Path) -> None:

@@ -15,10 +15,11 @@ pytest.importorskip("torch", reason="training needs the extra [train]")
 from tests.conftest import BLUE, GREEN, RED, encoded, well
 from tests.tiny_networks import TOGETHER
 
+from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.outcomes import Group
 from xtalgrid_core.weights import read_manifest
 from xtalgrid_nets.cli import main
-from xtalgrid_nets.judge.second_opinion import MOST, PRIOR, Opinions, Well, fit, weights_of
+from xtalgrid_nets.judge.second_opinion import MOST, PRIOR, Opinions, Well, check_split, fit, weights_of
 from xtalgrid_nets.judge.truth import Truth
 
 RNG = np.random.default_rng(5)
@@ -78,7 +79,7 @@ def test_the_command_fits_and_judges(tmp_path: Path, tiny_weights: Path, tiny_se
         [("crystal", RED), ("precipitate", GREEN), ("clear", BLUE), ("null experiment", None)] * 2
     ):
         shade = None if colour is None else tuple(level + number for level in colour)
-        (tmp_path / f"{number}.png").write_bytes(encoded(well(shade)))
+        (tmp_path / f"{number}.png").write_bytes(encoded(well(shade, 240 + 8 * number)))
         is_training = number < 4
         rows.append(
             {
@@ -114,3 +115,35 @@ def test_the_command_fits_and_judges(tmp_path: Path, tiny_weights: Path, tiny_se
     missing = CliRunner().invoke(main, command)
     assert missing.exit_code == 1
     assert "no column label, confidence, trained, split" in missing.output
+
+
+def test_without_wells_to_fit_to_nothing_is_written(
+    tmp_path: Path, tiny_weights: Path, tiny_second_opinion: Path
+) -> None:
+    folder = shutil.copytree(tiny_second_opinion, tmp_path / "second")
+    before = (folder / "manifest.json").read_bytes()
+    words = ["judge", "second-opinion", str(folder), "--work", str(tmp_path / "work"), "--weights", str(tiny_weights)]
+    (tmp_path / "none.png").write_bytes(encoded(well(None)))
+    head = "image,source,label,confidence,trained,split\n"
+    for rows in ("", "none.png,lab,null experiment,high,,train\n"):  # without a drop nothing is combined
+        (tmp_path / "wells.csv").write_text(head + rows)
+        table = ["--wells", str(tmp_path / "wells.csv"), "--images", str(tmp_path), "--jobs", "1"]
+        done = CliRunner().invoke(main, [*words, *table])
+        assert done.exit_code == 1
+        assert "no surely judged well with a drop to fit to: give --plates" in done.output
+        assert (folder / "manifest.json").read_bytes() == before
+
+
+def test_what_was_fitted_to_does_not_judge_under_another_name(tmp_path: Path) -> None:
+    for name, content in (("a", b"one"), ("copy", b"one"), ("b", b"two")):
+        (tmp_path / name).write_bytes(content)
+
+    def wells(*names: str) -> list[Well]:
+        truths = [Truth(tmp_path / name, "lab", "real", "", Group.CLEAR) for name in names]
+        return [Well(truth, number == 0) for number, truth in enumerate(truths)]
+
+    check_split(wells("a", "b"))
+    with pytest.raises(ConfigError, match=r"copy: judges, but is the same picture as .*a, which trains"):
+        check_split(wells("a", "b", "copy"))
+    with pytest.raises(ConfigError, match="b: listed twice"):
+        check_split([*wells("a", "b"), *wells("b")])

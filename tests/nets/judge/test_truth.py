@@ -9,7 +9,16 @@ import pytest
 
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.outcomes import Group, Outcome
-from xtalgrid_nets.judge.truth import Truth, by_source, lab_wells, real_wells, rendered_plates, training_images
+from xtalgrid_nets.judge.truth import (
+    Truth,
+    by_source,
+    known_images,
+    lab_wells,
+    real_wells,
+    rendered_plates,
+    training_images,
+    without_copies,
+)
 
 
 def table(folder: Path, text: str) -> Path:
@@ -115,6 +124,7 @@ def test_uv_images_are_no_wells_to_judge(tmp_path: Path) -> None:
     )
     (tmp_path / "more" / "labels_more.csv").write_text(
         "set,image,judgement,confidence,kind\nmore,A__1.png,clear,high,well\nmore,A__2.png,crystal,high,UV mate\n"
+        "more,A__3.png,crystal,high,uv\n"
     )
     assert [truth.path.name for truth in real_wells(tmp_path)] == ["well_1464_brightfield_fullres.png", "A__1.png"]
 
@@ -184,3 +194,54 @@ def test_a_lab_s_table_may_say_how_large_a_pixel_is(tmp_path: Path) -> None:
     for wrong in ("small", "0", "nan", "1130"):
         with pytest.raises(ConfigError, match="line 2: pixel_size_um is no number from"):
             lab_wells(table(tmp_path, f"{head}P1,a.jpg,clear,{wrong}\n"))
+
+
+def test_capitals_and_blanks_hide_no_column_and_make_no_second_plate(tmp_path: Path) -> None:
+    rows = "P1,a.jpg ,clear,low,2.6\nP1 , b.jpg,Crystal,high,\n"
+    found = lab_wells(table(tmp_path, f" Plate,IMAGE,Label,Confidence,Pixel_size_um\n{rows}"))
+    assert [(truth.plate, truth.path.name, truth.sure, truth.pixel_size_um) for truth in found] == [
+        ("P1", "a.jpg", False, 2.6),
+        ("P1", "b.jpg", True, None),
+    ]
+    with pytest.raises(ConfigError, match="two columns are called label; rename or remove one"):
+        lab_wells(table(tmp_path, "plate,image,label,Label\nP1,a.jpg,clear,crystal\n"))
+    with pytest.raises(ConfigError, match="no column plate; it has image, label"):
+        lab_wells(table(tmp_path, "image,label\na.jpg,clear\n"))
+
+
+def test_a_label_counts_where_there_is_no_outcome(tmp_path: Path) -> None:
+    rows = "P1,a.jpg,precipitate,\nP1,b.jpg,,precipitate\nP1,c.jpg,,\n"
+    found = lab_wells(table(tmp_path, f"plate,image,outcome,label\n{rows}"))
+    assert [(truth.group, truth.outcome) for truth in found] == [
+        (Group.PRECIPITATE, Outcome.PRECIPITATE),
+        (Group.PRECIPITATE, None),
+        (None, None),
+    ]
+
+
+def test_names_are_read_as_our_exports_write_them(tmp_path: Path) -> None:
+    (found,) = lab_wells(table(tmp_path, "plate,image,label\n'=P1,'=a.jpg,clear\n"))
+    assert (found.plate, found.path.name) == ("=P1", "=a.jpg")
+    with pytest.raises(ConfigError, match="line 2: no image"):
+        lab_wells(table(tmp_path, "plate,image,label\nP1,,clear\n"))
+
+
+def test_one_picture_counts_once_whatever_its_files_are_called(tmp_path: Path) -> None:
+    for name, content in (("a", b"one"), ("copy", b"one"), ("b", b"two")):
+        (tmp_path / f"{name}.jpg").write_bytes(content)
+    head = "plate,image,label,source\nP,a.jpg,clear,X\nP,copy.jpg,{},{}\nP,b.jpg,clear,X\n"
+
+    def kept(label: str, source: str) -> list[str]:
+        return [truth.path.stem for truth in without_copies(lab_wells(table(tmp_path, head.format(label, source))))]
+
+    assert kept("clear", "X") == ["a", "b"]
+    assert kept("clear", "Y") == ["a", "copy", "b"]  # no figure mixes sources
+    with pytest.raises(ConfigError, match=r"copy\.jpg: the same picture as a\.jpg, with another judgement"):
+        kept("crystal", "X")
+
+
+def test_images_that_are_set_aside_must_be_there(tmp_path: Path) -> None:
+    """Else a copy of theirs would train."""
+    listed = table(tmp_path, "plate,image,label\nP,moved/a.jpg,clear\n")
+    with pytest.raises(ConfigError, match=r"a\.jpg: no such file; 1 of 1 images that are set aside are missing"):
+        known_images([listed])

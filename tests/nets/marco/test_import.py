@@ -10,6 +10,7 @@ import sys
 import zipfile
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -21,6 +22,7 @@ import onnxruntime as ort
 from tests.conftest import missing
 
 import xtalgrid
+from xtalgrid_core.combination import Combination
 from xtalgrid_core.errors import UnknownModel
 from xtalgrid_core.images import WellImage
 from xtalgrid_core.weights import default_models, find_model, read_manifest
@@ -203,3 +205,21 @@ def test_tensorflow_says_the_same_of_a_hundred_wells(folder: Path, wheel: Path, 
     print({which: (found.max(), np.median(found)) for which, found in differences.items()})
     assert differences["accurate"].max() < 1e-3
     assert np.median(differences["served"]) < 0.01
+
+
+def test_a_combination_that_a_lab_fitted_is_said_when_it_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(install, "_contents", lambda wheel: {install._LICENCE: b"Apache"})
+    monkeypatch.setattr(install, "_convert", lambda parts: {"fp32": b"one", "int8": b"other"})
+    (tmp_path / "wheel").touch()
+    words = ("--out", tmp_path / "out", "--wheel", tmp_path / "wheel")
+    first = run(*words)
+    assert run(*words) == first, "nothing is lost"
+    manifest = read_manifest(tmp_path / "out")
+    fitted = msgspec.structs.replace(manifest.models[1], combination=Combination(0.9, 0.1, (0.0, 0.0, 0.0, 0.0)))
+    changed = msgspec.structs.replace(manifest, models=(manifest.models[0], fitted))
+    (tmp_path / "out" / "manifest.json").write_bytes(msgspec.json.encode(changed))
+    code, output = run(*words)
+    assert (code, output.count("replaced")) == (0, 1)
+    assert "int8: replaced Combination(ours=0.9, second=0.1" in output
