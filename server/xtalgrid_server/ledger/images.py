@@ -263,7 +263,6 @@ class Images:
         `before` is a score's id: only images with earlier scores. `inspected_since` is the imager's naive local time.
         """
         chosen = t.scores.c.outcome == str(Outcome.UNDECIDED), t.scores.c.id == newest_score()
-        chosen = *chosen, is_of(self._db.source, t.images.c.source)
         statement = sa.select(t.scores.c.id).join(t.images, t.images.c.id == t.scores.c.image_id).where(*chosen)
         if before is not None:
             statement = statement.where(t.scores.c.id < before)
