@@ -197,3 +197,15 @@ def test_the_inbox_shows_the_image_before_of_the_drop(config: Config) -> None:
         page = client.get("/inbox").text
     assert "before: inspection 1" in page
     assert "+7 d: inspection 3" in page
+
+
+def test_an_alert_of_what_stood_there_comes_last_though_its_p_crystal_is_far_larger(config: Config) -> None:
+    told: list[str] = []
+    with System(config) as system:
+        for number, p_crystal, p_new in ((1, 0.99, 0.19), (2, 0.2, 0.9)):
+            add(system, 1, FIRST, texture(number), well=Well(number, 1, 1), p_crystal=p_crystal)
+            (image,) = system.ledger.images.of_plate("CI1", well=Well(number, 1, 1))
+            assert image.score_id is not None
+            system.ledger.looks.record(Look(image.score_id, p_new=p_new, since=FIRST))
+        system.send_alerts(lambda alerts: told.extend(str(each.crystal.image.well) for each in alerts))
+    assert told == ["B1a", "A1a"]
