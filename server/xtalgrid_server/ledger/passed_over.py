@@ -46,11 +46,12 @@ class PassedOver:
 
         The configuration as it is now tells the light: it may know more than when the images were passed over.
         """
-        table, is_uv = t.passed_over.c, lambda name: self._db.light.of(name) is Light.UV
+        table, light = t.passed_over.c, self._db.light
         statement = sa.select(table.inspect_id, table.image_name).where(table.source == self._db.source)
         found: dict[int, list[str]] = {}
         for row in self._db.rows_in(statement, table.inspect_id, inspect_ids):
-            found.setdefault(row.inspect_id, []).extend([row.image_name] if is_uv(row.image_name) else [])
+            if light.of(row.image_name) is Light.UV:
+                found.setdefault(row.inspect_id, []).append(row.image_name)
         return {inspect_id: name for inspect_id, names in found.items() if (name := first_whole(names))}
 
     def counts(self) -> dict[str, int]:
