@@ -14,6 +14,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from xtalgrid_core import wire
+from xtalgrid_core.decision import called_group
 from xtalgrid_core.errors import ConfigError, FailureReason, ImageError
 from xtalgrid_core.frames import frame, thumbnail
 from xtalgrid_core.images import read_image
@@ -143,8 +144,11 @@ class Score:
 
         On other wells that part may be smaller (docs/models.md). None if it is not known for these weights.
         """
-        possible = self._scorer.options.possible
-        return None if possible is None or self._answer.groups is None else possible(self._answer.groups)
+        options, groups = self._scorer.options, self._answer.groups
+        if options.possible is None or groups is None:
+            return None
+        called = called_group(self.outcome, groups, options, has_chops=bool(self._answer.probabilities))
+        return options.possible(groups, called)
 
     @property
     def own_probabilities(self) -> dict[str, float]:

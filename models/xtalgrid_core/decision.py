@@ -222,6 +222,18 @@ def pooled_group(groups: Floats, crystal_from: float) -> npt.NDArray[np.intp]:
     return np.where(groups[..., 0] >= crystal_from, 0, 1 + groups[..., 1:].argmax(axis=-1))
 
 
+def called_group(outcome: Outcome, groups: Sequence[float], options: Options, *, has_chops: bool) -> Group:
+    """Return the group that the rule ``pooled`` calls a well, or would call it if it were not undecided.
+
+    `groups` are the probabilities of `SCORED_GROUPS`; a well without chops is a null experiment.
+    """
+    if outcome is not Outcome.UNDECIDED:
+        return outcome.group
+    if not has_chops:
+        return Outcome.NULL_EXPERIMENT.group
+    return SCORED_GROUPS[int(pooled_group(np.array(groups), options.crystal_from))]
+
+
 def _combined(pooled: Floats, options: Options, second: Groups | None) -> Floats:
     """Combine the pooled probabilities of the groups, ``(4,)``, with a second opinion, if the options ask for it."""
     if options.combination is None:

@@ -21,6 +21,9 @@ _CAMERAS = (8, 10, 12, 14, 16)
 _BRIGHTEST = 99.0
 """Percentile by which the depth is judged."""
 
+_BRIGHTEST_ON_BLACK = 99.99
+"""The same of pictures in UV light, where a few glowing crystals are all that is bright."""
+
 _MARKS = 0.25
 """Part of an image up to which pixels at the file's white are a scale bar or a caption."""
 
@@ -88,13 +91,15 @@ def _refuse(image: Image.Image) -> None:
 class Scale:
     """How an image's values become 0..255: by the camera's white, from the other end where white is zero.
 
+    With `on_black`, a few bright places on black are what the image shows, as in UV light.
+
     Raises
     ------
     ValueError
         If values are below zero, as in differences and signed numbers, or are read as such: black is not known.
     """
 
-    def __init__(self, image: Image.Image) -> None:
+    def __init__(self, image: Image.Image, on_black: bool = False) -> None:
         sample = np.concatenate(
             [_values(image, top)[::_SAMPLE, ::_SAMPLE].ravel() for top in range(0, image.height, _STRIP)]
         )
@@ -105,7 +110,7 @@ class Scale:
         is_real = image.mode == "F"
         sample = _without_marks(sample, float(sample.max()) if is_real else _WHITE_OF_FILE)
         # The darkest pixel of an inverted image has the largest value, and hardly any camera sees no dark pixel.
-        top = float(sample.max() if self._is_inverted else np.percentile(sample, _BRIGHTEST))
+        top = float(sample.max() if self._is_inverted else np.percentile(sample, _rank(on_black)))
         if is_real and top < 2:  # sharpening goes beyond 1
             self._white = 1.0
         else:
@@ -120,7 +125,11 @@ class Scale:
         return scaled
 
 
-def eight_bits(data: bytes, high: Image.Image, raw: str) -> Image.Image:
+def _rank(on_black: bool) -> float:
+    return _BRIGHTEST_ON_BLACK if on_black else _BRIGHTEST
+
+
+def eight_bits(data: bytes, high: Image.Image, raw: str, on_black: bool = False) -> Image.Image:
     """Return an image of 16 bits a channel as 8-bit RGB.
 
     Parameters
@@ -131,9 +140,11 @@ def eight_bits(data: bytes, high: Image.Image, raw: str) -> Image.Image:
         The decoded image: each channel's high byte.
     raw
         Its raw mode; see `deep_colour`.
+    on_black
+        Whether a few bright places on black are what it shows, as in UV light.
     """
     sample = np.asarray(high.convert("RGB"))[::_SAMPLE, ::_SAMPLE].max(axis=2)
-    brightest = np.percentile(_without_marks(sample, 255), _BRIGHTEST)
+    brightest = np.percentile(_without_marks(sample, 255), _rank(on_black))
     bits = next(bits for bits in _CAMERAS if brightest < 2 ** max(bits - 8, 0))
     if bits == 16:
         return high.convert("RGB")

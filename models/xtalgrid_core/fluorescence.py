@@ -3,10 +3,13 @@
 Tryptophan glows in ultraviolet light, so protein crystals shine on a dark ground where salt stays dark. It says nothing
 of whether there are crystals: protein without tryptophan, or with a chromophore that absorbs the light, is dark too.
 
-Both images are brought to one scale and shifted onto each other. In each box the places of high local contrast in
-visible light, edges and facets, are compared with the box's quiet places in UV light, which takes away the glow of the
-plate, of dissolved protein and of precipitate. The limits were chosen on rendered pairs
+Both images are brought to one scale and shifted onto each other: by what `registration` finds, if it finds anything
+(dark crystals share little with their visible image), and then by what fits best within `_FAR`. In each box the places
+of high local contrast in visible light, edges and facets, are compared with the box's quiet places in UV light, which
+takes away the glow of the plate, of dissolved protein and of precipitate. The limits were chosen on rendered pairs
 (``xtalgrid-train judge fluorescence``).
+
+A black image, as without a lamp, and a copy of the visible image say nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .images import Pixels
-from .registration import Field, blur, correlate, detail, grey, is_same_field
+from .registration import Field, Shift, alike, blur, correlate, detail, find_shift, grey, is_same_field
 
 PixelBox = tuple[int, int, int, int]
 
@@ -26,7 +29,7 @@ _UM = 4.0
 """Micrometres a pixel at which both images are compared."""
 
 _FAR = 16.0
-"""Micrometres by which the images may be shifted against each other: they are taken one after the other."""
+"""Micrometres by which the images may be shifted against each other beyond what `find_shift` finds."""
 
 _DETAIL = 40.0
 """Micrometres: larger features of the visible image are no crystals' edges."""
@@ -42,6 +45,13 @@ _NO_GLOW, _LEAST_GLOW = (0.5, 1.5), (0.8, 2.5)
 
 _BRIGHT = 60.0
 """Grey value of the quiet places from which on dark crystals can't be told: the drop itself glows."""
+
+_BLACK = 4.0
+"""Difference of dark and bright grey values up to which an image is black: even plate and drop glow a little."""
+
+_COPY = 0.9
+"""Correlation of local contrast from which on an image is the visible one once more; of rendered pairs it is 0.8 at
+most."""
 
 
 class Glow(StrEnum):
@@ -97,19 +107,39 @@ def fluorescence(image: Pixels, uv: Pixels, boxes: Sequence[PixelBox], pixel_siz
     shape = max(round(height * scale), 1), max(round(width * scale), 1)
     if not is_same_field(image, uv) or min(shape) < 2 * _FAR or not boxes:
         return Fluorescence(Glow.UNSAID)
+    uv = np.repeat(uv.max(axis=2, keepdims=True), 3, axis=2)  # in colour the glow is blue, which grey hardly counts
     radius = round(_DETAIL / _UM)
     edges, glow = detail(grey(image, shape), radius), grey(uv, shape)
-    glow = np.roll(glow, _shift(edges, detail(glow, radius)), axis=(0, 1))
-    contrasts = tuple(_contrast(edges, glow, [round(side * scale) for side in box]) for box in boxes)
-    return Fluorescence(_judge([one for one in contrasts if one is not None]), contrasts)
+    down, right = _found(image, uv, shape)
+    glow = np.roll(glow, (down, right), axis=(0, 1))
+    contrast = detail(glow, radius)
+    rows, cols = _shift(edges, contrast)
+    if alike(edges, np.roll(contrast, (rows, cols), axis=(0, 1))) >= _COPY:
+        return Fluorescence(Glow.UNSAID)
+    glow = np.roll(glow, (rows, cols), axis=(0, 1))
+    seen = _seen(shape[0], down + rows), _seen(shape[1], right + cols)
+    contrasts = tuple(_contrast(edges, glow, [round(side * scale) for side in box], seen) for box in boxes)
+    low, high = np.percentile(glow, (1, 99.9))
+    return Fluorescence(_judge([one for one in contrasts if one is not None], high - low > _BLACK), contrasts)
 
 
-def _judge(contrasts: Sequence[Contrast]) -> Glow:
+def _found(image: Pixels, uv: Pixels, shape: tuple[int, int]) -> tuple[int, int]:
+    """Return by how many rows and columns of `shape` the UV image must be moved by `find_shift`; 0 if it can't say."""
+    found = find_shift(image, uv)
+    return (round(found.down * shape[0]), round(found.right * shape[1])) if isinstance(found, Shift) else (0, 0)
+
+
+def _seen(side: int, moved: int) -> slice:
+    """Return the rows, or columns, of the visible image that the UV image shows too when it is moved by so many."""
+    return slice(max(moved, 0), side + min(moved, 0))
+
+
+def _judge(contrasts: Sequence[Contrast], is_lit: bool) -> Glow:
     if any(_reaches(one, _STRONG) for one in contrasts):
         return Glow.FLUORESCES
     if sum(_reaches(one, _GLOW) for one in contrasts) >= min(max(len(contrasts) - 1, 1), 2):
         return Glow.FLUORESCES
-    if not contrasts or any(one.around >= _BRIGHT for one in contrasts):
+    if not contrasts or not is_lit or any(one.around >= _BRIGHT for one in contrasts):
         return Glow.UNSAID
     above = [
         sum(one.relative > limit or one.noise > noise for one in contrasts) for limit, noise in (_NO_GLOW, _LEAST_GLOW)
@@ -129,9 +159,10 @@ def _shift(edges: Field, other: Field) -> tuple[int, int]:
     return max(((row, col) for row in steps for col in steps), key=lambda step: float(fit[step]))
 
 
-def _contrast(edges: Field, glow: Field, box: Sequence[int]) -> Contrast | None:
-    row, col, height, width = box
-    part = np.s_[max(row, 0) : row + height + 1, max(col, 0) : col + width + 1]
+def _contrast(edges: Field, glow: Field, box: Sequence[int], seen: tuple[slice, slice]) -> Contrast | None:
+    """Compare a box's crystal with its quiet places, in the rows and columns that both images show."""
+    ends = zip(box[:2], box[2:], seen, strict=True)
+    part = tuple(slice(max(at, both.start), max(min(at + length + 1, both.stop), 0)) for at, length, both in ends)
     edges, light = edges[part], glow[part]
     if min(edges.shape) < 5:
         return None

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .images import Pixels
-from .registration import Field, Unaligned, blur, find_shift, grey
+from .registration import Field, Unaligned, alike, blur, find_shift, grey
 
 PixelBox = tuple[int, int, int, int]
 
@@ -146,17 +146,11 @@ def _new_part(later: Field, earlier: Field, box: Sequence[int], noise: float) ->
     seen = later[top : top + high, left : left + wide]
     steps = range(-_NEAR, _NEAR + 1)
     places = [(top + row, left + col) for row in steps for col in steps]
-    row, col = max(places, key=lambda place: _alike(seen, earlier[place[0] :, place[1] :][:high, :wide]))
+    row, col = max(places, key=lambda place: alike(seen, earlier[place[0] :, place[1] :][:high, :wide]))
     there = _widened(earlier[row - _SLACK : row + high + _SLACK, col - _SLACK : col + wide + _SLACK])
     sharper = float((seen * there).sum()) / max(float((there**2).sum()), 1e-9)
     new = float(np.maximum(seen - min(max(sharper, 1.0), _FOCUS) * there - noise, 0).sum())
     return new / float(np.maximum(seen - noise, _FAINT * noise).sum() + 1e-9)
-
-
-def _alike(one: Field, other: Field) -> float:
-    """Return the correlation of two fields."""
-    one, other = one - one.mean(), other - other.mean()
-    return float((one * other).sum() / max(math.sqrt(float((one**2).sum() * (other**2).sum())), 1e-9))
 
 
 def _widened(field: Field) -> Field:

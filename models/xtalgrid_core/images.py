@@ -112,6 +112,12 @@ def read_image(data: bytes) -> Pixels:
     return source.rgb(source.whole)
 
 
+def read_uv(data: bytes) -> Pixels:
+    """Decode an image in UV light as `read_image` does; one of more than 8 bits is scaled by its few bright places."""
+    source = _Source(data, on_black=True)
+    return source.rgb(source.whole)
+
+
 def read_small(data: bytes, side: int) -> Pixels:
     """Decode an image as `read_image` does, reduced so that its longer side is at most `side` pixels.
 
@@ -316,10 +322,11 @@ def _unread(stream: BinaryIO) -> str:
 class _Source:
     """A decoded file in Pillow's memory, at most 4 bytes per pixel; parts are converted to RGB on demand.
 
-    With `draft`, a JPEG is decoded at ½, ¼ or ⅛ of its scale, but not below this width and height.
+    With `draft`, a JPEG is decoded at ½, ¼ or ⅛ of its scale, but not below this width and height. For `on_black`
+    see `Scale`.
     """
 
-    def __init__(self, data: bytes, draft: tuple[int, int] | None = None) -> None:
+    def __init__(self, data: bytes, draft: tuple[int, int] | None = None, on_black: bool = False) -> None:
         with _open(data) as image:
             try:
                 raw = deep_colour(image)
@@ -335,9 +342,9 @@ class _Source:
                 ) from error
         if image.format in _JPEG and ends_early(data, image):
             raise ImageError(FailureReason.TRUNCATED, "the file ends before the image is complete")
-        self._image = image if raw is None else eight_bits(data, image, raw)
+        self._image = image if raw is None else eight_bits(data, image, raw, on_black)
         try:
-            self._scale = Scale(image) if is_deep_gray(image) else None
+            self._scale = Scale(image, on_black) if is_deep_gray(image) else None
         except ValueError as error:
             raise ImageError(FailureReason.NOT_AN_IMAGE, str(error)) from error
         self.whole = Box(0, 0, image.height, image.width)

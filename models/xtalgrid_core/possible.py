@@ -38,10 +38,14 @@ class PossibleGroups(msgspec.Struct, frozen=True):
         if len(self.least) != len(SCORED_GROUPS) or not in_range:
             raise ValueError(f"possible groups have {len(SCORED_GROUPS)} probabilities, 0 to 1, and a coverage inside")
 
-    def __call__(self, groups: Sequence[float]) -> tuple[Group, ...]:
-        """Return the groups that are possible with these probabilities of `SCORED_GROUPS`; always the most probable."""
+    def __call__(self, groups: Sequence[float], called: Group | None = None) -> tuple[Group, ...]:
+        """Return the groups that are possible with these probabilities of `SCORED_GROUPS`.
+
+        The most probable one always is, and the one that the well is `called`: a lab may call wells crystals from a
+        lower `p_crystal` on.
+        """
         pairs = zip(SCORED_GROUPS, groups, self.least, strict=True)
-        return tuple(group for group, p, least in pairs if p >= least or p == max(groups))
+        return tuple(group for group, p, least in pairs if p >= least or p == max(groups) or group is called)
 
 
 def least_probability(of_own_group: Sequence[float], coverage: float = COVERAGE) -> float:

@@ -6,6 +6,7 @@ while their brightness differs. The shifts are small: an imager returns to a wel
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -150,6 +151,12 @@ def correlate(
         product *= np.exp(-2 * (np.pi * soft) ** 2 * (rows**2 + cols**2))
     fits: npt.NDArray[np.float64] = np.fft.irfft2(product, s=field.shape)
     return fits
+
+
+def alike(field: Field, other: Field) -> float:
+    """Return the correlation of two fields of one shape, -1..1; about 0 if one is even."""
+    field, other = field - field.mean(), other - other.mean()
+    return float((field * other).sum() / max(math.sqrt(float((field**2).sum() * (other**2).sum())), 1e-9))
 
 
 def _top(line: npt.NDArray[np.float64], at: int) -> float:

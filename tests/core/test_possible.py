@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 
-from xtalgrid_core.outcomes import Group
+from xtalgrid_core.decision import called_group
+from xtalgrid_core.options import Options
+from xtalgrid_core.outcomes import Group, Outcome
 from xtalgrid_core.possible import PossibleGroups, least_probability
 
 
@@ -9,6 +11,17 @@ def test_a_group_is_possible_from_its_least_probability_on_and_the_most_probable
     possible = PossibleGroups(0.95, (0.3, 0.5, 0.02, 0.5))
     assert possible((0.3, 0.5, 0.1, 0.1)) == (Group.CRYSTAL, Group.PRECIPITATE, Group.OTHER)
     assert possible((0.29, 0.49, 0.01, 0.21)) == (Group.PRECIPITATE,)
+
+
+def test_what_a_well_is_called_is_possible():
+    """With `crystal_from = 0.1`, a drop was called crystals and "may be: precipitate"."""
+    possible = PossibleGroups(0.95, (0.3, 0.5, 0.02, 0.5))
+    groups = 0.15, 0.8, 0.01, 0.04
+    options = Options(segmenter="a" * 64, classifier="b" * 64, crystal_from=0.1)
+    for outcome in (Outcome.HARVESTABLE, Outcome.UNDECIDED):
+        called = called_group(outcome, groups, options, has_chops=True)
+        assert possible(groups, called) == (Group.CRYSTAL, Group.PRECIPITATE)
+    assert called_group(Outcome.UNDECIDED, groups, options, has_chops=False) is Group.OTHER
 
 
 @pytest.mark.parametrize(("wells", "least"), [(18, 0.0), (19, 1.0), (38, 1.0), (39, 2.0)])

@@ -110,7 +110,8 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
         before = [appears.images[0], stands.images[0], np.flipud(np.fliplr(appears.images[0]))]
         enter(system, 1, before, [])
         images = enter(system, 2, [appears.images[1], stands.images[1], appears.images[1]], boxes)
-        save(config, dataclasses.replace(images[0], image_name=UV), np.full((480, 640, 3), 12, np.uint8))
+        dim = np.linspace(6, 20, 640).astype(np.uint8)
+        save(config, dataclasses.replace(images[0], image_name=UV), np.tile(dim[:, None], (480, 1, 3)))
         system.ledger.passed_over.add({(images[0].inspect_id, UV): "uv"})
         done = system.look_again(everything=True)
     assert (done.looked, done.new, done.standing, done.unsaid) == (3, 1, 1, 1)

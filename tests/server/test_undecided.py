@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 import msgspec
@@ -82,6 +83,21 @@ def test_an_undecided_well_keeps_its_numbers_and_stays_out_of_the_score_table(tm
         page = client.get(f"/well/CI1/{score.inspection}/{score.well}").text
     assert f"{why[0].upper()}{why[1:]}; a person should decide." in page
     assert "undecided below 1.0, 1.0, 1.0, 1.0 of crystal, precipitate, other, clear" in page
+
+
+def test_an_artscore_of_before_that_stays_in_the_score_table_is_reported(system: System, score: Scorer) -> None:
+    """A well that was published as clear and is undecided when it is scored again still is clear in XtalTrak."""
+    (image,) = score({(1, 1): Outcome.CLEAR})
+    system.finalize()
+    system.publish()
+    score({(1, 1): Outcome.UNDECIDED}, p_crystal=0.3, threshold=0.9)
+    done = system.finalize()
+    assert (done.actions, done.outdated) == ({"none": 1}, 1)
+    assert done.csv is not None
+    (row,) = csv.DictReader(done.csv.read_text().splitlines())
+    assert row["why"] == (
+        f"undecided: a person should look; the score table still has 01 by ARTscore {image.inspected:%Y-%m-%d}"
+    )
 
 
 def test_what_an_older_worker_decided_is_undecided_too() -> None:

@@ -90,6 +90,11 @@ def finalizer_command(config: Config, shadow: bool) -> None:
     say(str(done.csv) if done.csv else "no scores were waiting")
     if done.not_framed:
         say(f"{done.not_framed} framed images could not be drawn, as their originals can't be read; the log names them")
+    if done.outdated:
+        say(
+            f"{done.outdated} inspections are undecided now, but the score table still has their ARTscore of before: "
+            "score them in the viewer, or take them back by runs (set_autoscore --undo)"
+        )
 
 
 @click.command("set_autoscore")

@@ -261,7 +261,11 @@ def fluorescence(config: Config, barcode: str, inspection: int | None, as_json: 
     """
     with System(config) as system:
         images = system.ledger.images.of_plate(barcode, None if inspection is None else [inspection])
-        crystals = [image.score_id for image in images if image.outcome and image.outcome.group is Group.CRYSTAL]
+        crystals = [
+            image.score_id
+            for image in images
+            if image.is_scored and image.outcome and image.outcome.group in (Group.CRYSTAL, Group.UNKNOWN)
+        ]
         scores = system.ledger.scores.by_id([score_id for score_id in crystals if score_id is not None])
         found = list(crystals_in_uv(system.config, scores, system.imager.mates))
     rows = [

@@ -67,6 +67,16 @@ def capture_profile(name: str) -> int | None:
     return int(match["number"]) if match else None
 
 
+def first_whole(names: Iterable[str]) -> str:
+    """Return the first of some names, by the alphabet, that is no slice of a composite among them; empty if none."""
+    return min((one.image_name for one in without_slices(map(_Name, names))), default="")
+
+
+@dataclass(frozen=True, slots=True)
+class _Name:
+    image_name: str
+
+
 def without_slices(images: Iterable[N]) -> list[N]:
     """Return a drop's images of one inspection, without the focus slices of which it has the composite."""
     named = [(image, how_taken(image.image_name)) for image in images]

@@ -75,7 +75,8 @@ class Exported:
     same_name
         Images left out of several files, as another one's has the same name.
     no_probabilities
-        Images left out of a file of four probabilities: without an ARTscore, undecided, or scored by an old worker.
+        Images left out of a file of four probabilities: without an ARTscore, undecided (of TeXRank's only dark ones),
+        or scored by an old worker.
     """
 
     images: int = 0
@@ -204,8 +205,9 @@ def exported_lines(done: Exported, kind: str, out: Path) -> Iterator[str]:
     if kind in ("marco", "texrank"):
         yield f"{done.images - done.no_probabilities} images in {out}"
         if done.no_probabilities:
+            unsure = "undecided" if kind == "marco" else "dark as in UV light"
             yield (
-                f"left out  {done.no_probabilities} images without the four probabilities: not scored, undecided, or "
+                f"left out  {done.no_probabilities} images without the four probabilities: not scored, {unsure}, or "
                 "scored by an old worker (score them again)"
             )
     elif kind == "annotations":

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from xtalgrid_core import wire
 from xtalgrid_core.images import SUFFIXES
-from xtalgrid_core.outcomes import Group, Outcome
+from xtalgrid_core.outcomes import SCORED_GROUPS, Group, Outcome
 
-from ..domain.groups import four
+from ..domain.groups import rounded
 from .foreign import ForeignScore, Line, Place, Source, Told
 from .sheets import Row, Sheet, hidden_columns_note, hidden_sheets_note, texts
 
@@ -22,12 +22,15 @@ _CELLS = 4
 
 
 def texrank_row(path: str, answer: wire.Scored | None) -> tuple[object, ...] | None:
-    """Return an image's line; None without the four probabilities. A null experiment is "empty"."""
-    probabilities = four(answer)
-    if answer is None or probabilities is None:
+    """Return an image's line; None without the four probabilities. A null experiment is "empty".
+
+    An undecided drop has its rank too: what is not ranked is not looked at.
+    """
+    if answer is None or answer.groups is None:
         return None
     empty = int(answer.outcome is Outcome.NULL_EXPERIMENT)
-    return path, f"{answer.p_crystal:.4f}", empty, f"{probabilities[Group.CLEAR]:.4f}"
+    clear = rounded(answer.groups)[SCORED_GROUPS.index(Group.CLEAR)]
+    return path, f"{answer.p_crystal:.4f}", empty, f"{clear:.4f}"
 
 
 def is_texrank(sheet: Sheet) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import sqlalchemy as sa
 
+from ..domain.image_names import first_whole
 from ..domain.light import Light
 from . import tables as t
 from .database import LedgerDatabase, is_of, now
@@ -41,14 +42,17 @@ class PassedOver:
         return new
 
     def uv_images(self, inspect_ids: Sequence[int]) -> dict[int, str]:
-        """Return the names of UV images by inspect id, of several the first by name."""
-        table = t.passed_over.c
-        where = table.source == self._db.source, table.reason == str(Light.UV)
-        statement = sa.select(table.inspect_id, table.image_name).where(*where)
-        found: dict[int, str] = {}
+        """Return the names of UV images by inspect id, of several the first by name that is no slice of a composite.
+
+        The configuration as it is now tells the light: it may know more than when the images were passed over.
+        """
+        table, light = t.passed_over.c, self._db.light
+        statement = sa.select(table.inspect_id, table.image_name).where(table.source == self._db.source)
+        found: dict[int, list[str]] = {}
         for row in self._db.rows_in(statement, table.inspect_id, inspect_ids):
-            found[row.inspect_id] = min(row.image_name, found.get(row.inspect_id, row.image_name))
-        return found
+            if light.of(row.image_name) is Light.UV:
+                found.setdefault(row.inspect_id, []).append(row.image_name)
+        return {inspect_id: name for inspect_id, names in found.items() if (name := first_whole(names))}
 
     def counts(self) -> dict[str, int]:
         """Count images by reason, except those that were planned after all, such as under another configuration."""

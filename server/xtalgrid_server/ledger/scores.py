@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -107,6 +107,20 @@ class Scores:
         """Return every score that these images ever got, oldest first."""
         scores = self._read(select_scores(), t.scores.c.image_id, image_ids)
         return sorted(scores, key=lambda score: score.score_id)
+
+    def of_other_files(self, seen: Mapping[int, datetime]) -> set[int]:
+        """Return those of some images, by id, whose file was another one when they were seen (UTC) than is scored now.
+
+        Only an image that was scored before and after that time is known to be one.
+        """
+        scores = t.scores.c
+        statement = sa.select(scores.image_id, scores.at, scores.sha256).order_by(scores.id)
+        before, newest = dict[int, str](), dict[int, str]()
+        for row in self._db.rows_in(statement, scores.image_id, sorted(seen)):
+            newest[row.image_id] = row.sha256
+            if row.at <= seen[row.image_id]:
+                before[row.image_id] = row.sha256
+        return {image_id for image_id, sha256 in before.items() if newest[image_id] != sha256}
 
     def _read(self, statement: sa.Select[Any], column: sa.Column[Any], ids: Sequence[int]) -> list[ScoredImage]:
         return [scored_image(row) for row in self._db.rows_in(statement, column, ids)]

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
-
 from xtalgrid_core import wire
-from xtalgrid_core.decision import pooled_group
+from xtalgrid_core.decision import called_group
 from xtalgrid_core.outcomes import CLASSES, SCORED_GROUPS, Group, Outcome
 
 from ..steps.assimilate.doubt import is_doubted
@@ -59,17 +57,12 @@ def possible_groups(answer: wire.Answer, options: wire.Options) -> tuple[Group, 
     """Return the groups that the well may be of (`xtalgrid_core.possible`); None if that is not known."""
     if isinstance(answer, wire.Failed) or answer.groups is None or options.possible is None:
         return None
-    return options.possible(answer.groups)
+    return options.possible(answer.groups, _pooled_group(answer, options))
 
 
 def _pooled_group(answer: wire.Scored, options: wire.Options) -> Group:
     """Return the group of the rule pooled, also of an undecided well."""
-    if answer.outcome is not Outcome.UNDECIDED:
-        return answer.outcome.group
-    if not answer.probabilities:
-        return Outcome.NULL_EXPERIMENT.group
-    assert answer.groups is not None
-    return SCORED_GROUPS[int(pooled_group(np.array(answer.groups), options.crystal_from))]
+    return called_group(answer.outcome, answer.groups or (), options, has_chops=bool(answer.probabilities))
 
 
 def _pooled(answer: wire.Scored, options: wire.Options) -> Iterator[str]:

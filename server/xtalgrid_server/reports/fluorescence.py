@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from xtalgrid_core import wire
 from xtalgrid_core.errors import ImageError
 from xtalgrid_core.fluorescence import Fluorescence, Glow, fluorescence
-from xtalgrid_core.images import read_image
-from xtalgrid_core.outcomes import Group
+from xtalgrid_core.images import read_uv
 
 from ..config import Config
+from ..domain.image_names import first_whole
 from ..domain.light import Light, Mate
 from ..ledger.shapes import ScoredImage
+from ..steps.look_again import crystal_boxes, read_scored
 from ..steps.pack import read_original
 
 _ORDER = {Glow.FLUORESCES: 0, Glow.UNSAID: 1, Glow.DARK: 2}
@@ -26,38 +27,41 @@ _ORDER = {Glow.FLUORESCES: 0, Glow.UNSAID: 1, Glow.DARK: 2}
 
 @dataclass(frozen=True, slots=True)
 class CrystalInUV:
-    """A drop's crystals in UV light; `contrast` is the largest of all boxes, None if there is none."""
+    """A drop's crystals in UV light; `contrast` is the largest of all boxes, None if there is none.
+
+    `unread` says why a picture could not be read; empty if both were.
+    """
 
     score: ScoredImage
     uv_image: str
     glow: Glow
     contrast: float | None
+    unread: str = ""
 
 
 def with_crystals(score: ScoredImage) -> list[wire.PixelBox]:
-    """Return the boxes of a score's chops that show crystals; none if its well is not called crystal."""
-    if score.outcome.group is not Group.CRYSTAL or isinstance(score.answer, wire.Failed):
-        return []
-    return [chop.box for chop in score.answer.boxes if chop.outcome.group is Group.CRYSTAL]
+    """Return the boxes of a score's chops that show crystals; see `crystal_boxes`."""
+    answer = score.answer
+    return [] if isinstance(answer, wire.Failed) else crystal_boxes(answer)
 
 
 def in_uv(config: Config, score: ScoredImage, mates: Sequence[Mate]) -> CrystalInUV | None:
     """Look at a score's crystals in the first UV image of its inspection; None without crystals or such an image.
 
-    An image that can't be read says nothing.
+    An image that can't be read, or is another one than was scored, says nothing.
     """
     boxes = with_crystals(score)
-    name = next((mate.name for mate in mates if mate.light is Light.UV), None)
-    if not boxes or name is None or isinstance(score.answer, wire.Failed):
+    name = first_whole(mate.name for mate in mates if mate.light is Light.UV)
+    if not boxes or not name or isinstance(score.answer, wire.Failed):
         return None
     try:
-        images = [read_original(config, image) for image in (score, dataclasses.replace(score, image_name=name))]
-        visible, uv = map(read_image, images)
-        found = fluorescence(visible, uv, boxes, score.answer.pixel_size_um)
-    except ImageError:
-        found = Fluorescence(Glow.UNSAID)
+        visible = read_scored(config, score)
+        uv = read_uv(read_original(config, dataclasses.replace(score, image_name=name)))
+        found, unread = fluorescence(visible, uv, boxes, score.answer.pixel_size_um), ""
+    except ImageError as error:
+        found, unread = Fluorescence(Glow.UNSAID), str(error.reason)
     contrasts = [contrast.relative for contrast in found.contrasts if contrast is not None]
-    return CrystalInUV(score, name, found.glow, max(contrasts, default=None))
+    return CrystalInUV(score, name, found.glow, max(contrasts, default=None), unread)
 
 
 def crystals_in_uv(

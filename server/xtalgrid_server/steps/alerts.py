@@ -22,7 +22,8 @@ from xtalgrid_core.frames import percent
 from xtalgrid_core.lines import one_line
 
 from ..config import Config
-from ..domain.novelty import new_since
+from ..domain.novelty import new_since, stood
+from ..domain.wells import Well
 from ..ledger.contents import Contents
 from ..ledger.database import now
 from ..ledger.store import Ledger
@@ -96,7 +97,7 @@ def send_alerts(config: Config, ledger: Ledger, show: Callable[[list[Alert]], No
 
 
 def _waiting(config: Config, ledger: Ledger) -> list[Alert]:
-    """Return the drops whose alert was not sent, by plate, then the likeliest new crystal first."""
+    """Return the drops whose alert was not sent, by plate, the likeliest new crystal first, what stood last."""
     waiting = ledger.alerts.waiting()
     found = ledger.images.of_scores([score_id for _, score_id in waiting.values()])
     images = [image for image in found if config.light.is_scored(image.image_name)]
@@ -107,7 +108,12 @@ def _waiting(config: Config, ledger: Ledger) -> list[Alert]:
         for crystal in crystals
         if crystal.image.drop in waiting  # one whose well was corrected since has an alert of its own
     ]
-    return sorted(alerts, key=lambda a: (a.crystal.image.barcode, -a.crystal.chance_of_new, a.crystal.image.well))
+    return sorted(alerts, key=_rank)
+
+
+def _rank(alert: Alert) -> tuple[str, bool, float, Well]:
+    crystal, image = alert.crystal, alert.crystal.image
+    return image.barcode, stood(image.p_new), -crystal.chance_of_new, image.well
 
 
 # ---- mail ----------------------------------------------------------------------------------------------------------

@@ -58,13 +58,15 @@ _PART = 5_000
 class Finalized:
     """What a run did: its name, its CSV and the number of scores by action; no name or CSV if no score was waiting.
 
-    `not_framed` is the number of framed images that are wanted and can't be drawn, since their originals are gone.
+    `not_framed` is the number of framed images that are wanted and can't be drawn, since their originals are gone;
+    `outdated` that of the inspections that are undecided now, while the score table has an ARTscore of before.
     """
 
     run: str = ""
     csv: Path | None = None
     actions: dict[str, int] = field(default_factory=dict)
     not_framed: int = 0
+    outdated: int = 0
 
 
 def finalize(
@@ -136,6 +138,10 @@ def _decide(
                 if score is best
                 else Action("none", other_drops.get(score.score_id) or _why_not(best))
             )
+            earlier = next((row for row in existing[inspect_id] if _is_of(database, row, inspect_id)), None)
+            if score is best and action.name == "none" and earlier is not None:
+                action = Action("none", f"{action.why}; the score table still has {describe([earlier])}")
+                done.outdated += 1
             is_wanted = _wants_frame(score, frames)
             framed = draw_framed(config, score) if is_wanted else None
             done.not_framed += is_wanted and framed is None
@@ -149,6 +155,10 @@ def _decide(
                 }
             )
     return rows
+
+
+def _is_of(database: ImagerDatabase, row: ScoreRow, inspect_id: int) -> bool:
+    return row.inspect_id == inspect_id and database.is_ours(row)
 
 
 def _of_other_drops(database: ImagerDatabase, groups: dict[int, list[ScoredImage]]) -> dict[int, str]:

@@ -1,12 +1,14 @@
 """``look_again``: compare crystals with the drop's first inspection, and look at them in UV light.
 
 What stood there before is dirt, salt or an old crystal; what appeared or grew is new (`xtalgrid_core.growth`). Only
-drops that are called crystal are looked at, some per cent, so the pictures are read here and not sent to the workers.
-Neither outcomes nor `p_crystal` change.
+drops that are called crystal are looked at, or would be if `work.undecided` asked for less, some per cent, so the
+pictures are read here and not sent to the workers. Neither outcomes nor `p_crystal` change.
 
 Each look is recorded when it is done, and done again only if there is more to see: an earlier inspection or a UV image
-that came later. So a run that was killed goes on where it was. One at which a picture could not be read is recorded
-with the reason, and tried again when the picture is back or changed, or after `_TRY_AGAIN`, behind all others.
+that came later, or another file of the earlier image. What was compared with an image that is not to be compared any
+more, such as one that turned out to be in UV light, is taken back. So a run that was killed goes on where it was. One
+at which a picture could not be read is recorded with the reason, and tried again when the picture is back or changed,
+or after `_TRY_AGAIN`, behind all others.
 """
 
 from __future__ import annotations
@@ -21,12 +23,13 @@ from xtalgrid_core import wire
 from xtalgrid_core.errors import FailureReason, ImageError
 from xtalgrid_core.fluorescence import Glow, fluorescence
 from xtalgrid_core.growth import PixelBox, growth
-from xtalgrid_core.images import Pixels, read_image
-from xtalgrid_core.outcomes import Group
+from xtalgrid_core.images import Pixels, read_image, read_uv
+from xtalgrid_core.outcomes import Group, Outcome
 from xtalgrid_core.registration import Unaligned
 from xtalgrid_core.scale import GUESSED
 
 from ..config import Config
+from ..domain.image_names import capture_profile, illumination
 from ..domain.images import ImageRow
 from ..domain.log import log
 from ..domain.novelty import stood
@@ -173,18 +176,20 @@ def _to_do(
             (image, _first(drop, image))
             for drop in drops
             for image in drop
-            if image.is_scored
-            and image.outcome is not None
-            and image.outcome.group is Group.CRYSTAL
-            and (since is None or image.inspected >= since)
+            if _shows_crystals(config, image) and (since is None or image.inspected >= since)
         ]
         uv = ledger.passed_over.uv_images(list({image.inspect_id for image, _ in chosen}))
         known = ledger.looks.of([image.score_id for image, _ in chosen if image.score_id is not None])
+        replaced = _replaced(ledger, chosen, known)
         for image, earlier in chosen:
             look = known.get(image.score_id or 0)
+            if look is not None and look.score_id in replaced:
+                look = replace(look, earlier_id=None)
             pair = _Pair(image, earlier, uv.get(image.inspect_id, ""), look)
             if earlier is None and not pair.uv_image:
                 done.alone += 1
+                if look is not None and (holds := _what_holds(config, ledger, image, look)) != look:
+                    ledger.looks.record(holds)
             elif look and look.unread and barcodes is None and not _is_due(config, pair, look):
                 done.count(look)
             elif pair.is_known:
@@ -193,6 +198,38 @@ def _to_do(
                 pairs.append(pair)
     pairs.sort(key=lambda pair: pair.image.moment, reverse=True)
     return sorted(pairs, key=lambda pair: bool(pair.known and pair.known.unread))
+
+
+def _what_holds(config: Config, ledger: Ledger, image: DropImage, look: Look) -> Look:
+    """Return what is left of a look where there is nothing to compare with any more.
+
+    The comparison with an earlier image stays as long as that is one, if only its file can't be scored now.
+    """
+    earlier = ledger.images.by_id([look.earlier_id]).get(look.earlier_id) if look.earlier_id is not None else None
+    if earlier is None or not config.light.is_scored(earlier.image_name) or _first([earlier], image) is None:
+        return Look(look.score_id)
+    return replace(look, uv_image="", uv=None, why="" if look.p_new is not None else look.why)
+
+
+def _shows_crystals(config: Config, image: DropImage) -> bool:
+    """Tell whether an image is called crystal, or would be if the lab were content with less (`work.undecided`)."""
+    if not image.is_scored or image.outcome is None:
+        return False
+    is_unsure = image.outcome is Outcome.UNDECIDED and image.p_crystal >= config.work.crystal_from
+    return image.outcome.group is Group.CRYSTAL or is_unsure
+
+
+def _replaced(ledger: Ledger, chosen: Sequence[tuple[DropImage, DropImage | None]], known: dict[int, Look]) -> set[int]:
+    """Return the ids of the scores that were compared with a file of the earlier image that was replaced since."""
+    seen: dict[int, dict[int, datetime]] = {}
+    for image, earlier in chosen:
+        look = known.get(image.score_id or 0)
+        compared = look is not None and earlier is not None and look.earlier_id == earlier.image_id and look.at
+        if compared and earlier is not None and earlier.at is not None and earlier.at > compared:
+            seen.setdefault(earlier.image_id, {})[image.score_id or 0] = compared
+    first = {image_id: min(moments.values()) for image_id, moments in seen.items()}
+    others = ledger.scores.of_other_files(first) if first else set[int]()
+    return {score_id for image_id in others for score_id in seen[image_id]}
 
 
 def _is_due(config: Config, pair: _Pair, look: Look) -> bool:
@@ -208,9 +245,23 @@ def _is_due(config: Config, pair: _Pair, look: Look) -> bool:
 
 
 def _first(drop: Sequence[DropImage], image: DropImage) -> DropImage | None:
-    """Return the drop's image at its first inspection, before that of `image`; `drop` is in order of time."""
-    first = drop[0]
-    return first if (first.inspected, first.inspection) < (image.inspected, image.inspection) else None
+    """Return the drop's image at its first inspection, before that of `image`; `drop` is in order of time.
+
+    Of several, it is the one that was taken like `image`. What is dark, as in UV light, can't be compared.
+    """
+    moment = image.inspected, image.inspection
+    earlier = [one for one in drop if (one.inspected, one.inspection) < moment and not _is_dark(one)]
+    first = [one for one in earlier if one.inspect_id == earlier[0].inspect_id]
+    return next((one for one in first if _kind(one) == _kind(image)), first[0] if first else None)
+
+
+def _is_dark(image: DropImage) -> bool:
+    """Tell whether an image is undecided because it looks like UV light: then nothing of its numbers is kept."""
+    return image.outcome is Outcome.UNDECIDED and image.probability == 0
+
+
+def _kind(image: DropImage) -> tuple[str | None, int | None]:
+    return illumination(image.image_name), capture_profile(image.image_name)
 
 
 def _look(config: Config, scores: dict[int, ScoredImage], pair: _Pair) -> Look:
@@ -219,13 +270,15 @@ def _look(config: Config, scores: dict[int, ScoredImage], pair: _Pair) -> Look:
     assert image.score_id is not None
     known = pair.known if pair.known and earlier else Look(image.score_id)
     look = replace(known, uv_image=pair.uv_image, at=now())
+    if look.uv_image != known.uv_image:
+        look = replace(look, uv=None)
     if earlier is not None and known.p_new is None:
         look = replace(look, earlier_id=earlier.image_id, since=earlier.inspected)
     answer = scores[image.score_id].answer
     assert isinstance(answer, wire.Scored)
-    boxes = [chop.box for chop in answer.boxes if chop.outcome.group is Group.CRYSTAL]
+    boxes = crystal_boxes(answer)
     try:
-        picture = _scored_file(config, image)
+        picture = read_scored(config, image)
     except ImageError as error:
         return _unread(look, image, error)
     if earlier is not None and (known.unread or known.earlier_id != earlier.image_id):
@@ -236,7 +289,7 @@ def _look(config: Config, scores: dict[int, ScoredImage], pair: _Pair) -> Look:
             look = _unread(look, image, error)
     if pair.uv_image:
         try:
-            uv = read_image(read_original(config, _named(image, pair.uv_image)))
+            uv = read_uv(read_original(config, _named(image, pair.uv_image)))
             glow = fluorescence(picture, uv, boxes, answer.pixel_size_um).glow if boxes else Glow.UNSAID
             look = replace(look, uv=glow)
         except ImageError as error:
@@ -271,8 +324,21 @@ def _named(image: ImageRow, name: str) -> ImageRow:
     return ImageRow(image.inspect_id, image.barcode, image.inspection, image.inspected, image.well, name)
 
 
-def _scored_file(config: Config, image: DropImage) -> Pixels:
-    """Read the image that was scored; its file may have been replaced since."""
+def crystal_boxes(answer: wire.Scored) -> list[wire.PixelBox]:
+    """Return the boxes of the best chops that show crystals; an undecided well may have some, too."""
+    if answer.outcome.group not in (Group.CRYSTAL, Group.UNKNOWN):
+        return []
+    return [chop.box for chop in answer.boxes if chop.outcome.group is Group.CRYSTAL]
+
+
+def read_scored(config: Config, image: DropImage) -> Pixels:
+    """Read the image that was scored.
+
+    Raises
+    ------
+    ImageError
+        If it can't be read, or its file was replaced since.
+    """
     data, file = read_file(config, image)
     if file.sha256 != image.sha256:
         raise ImageError(FailureReason.HASH_DIFFERS, "its file changed after it was scored; it will be scored again")

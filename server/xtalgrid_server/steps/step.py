@@ -21,6 +21,7 @@ from xtalgrid_core.lines import LineFormatter, one_line
 
 from ..config import Config
 from ..domain.log import log
+from ..domain.times import in_words
 from ..ledger.store import PAUSED, Ledger
 
 _ACCOUNT = "run this as the account that owns it, or choose another folder"
@@ -188,10 +189,7 @@ class LastRun:
     @property
     def ago(self) -> str:
         """How long ago it ended."""
-        minutes = self.age / 60
-        if minutes < 100:
-            return f"{minutes:.0f} min ago"
-        return f"{minutes / 60:.0f} hours ago" if minutes < 48 * 60 else f"{minutes / 60 / 24:.0f} days ago"
+        return f"{in_words(self.age)} ago"
 
 
 def last_runs(config: Config) -> tuple[LastRun, ...]:

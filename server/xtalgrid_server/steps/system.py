@@ -216,6 +216,7 @@ class System:
             done = finalize(self.config, self.imager, self.ledger, frames, shadow=shadow)
             report.update({"run": done.run or "none", **done.actions})
             report.update({"not_framed": done.not_framed} if done.not_framed else {})
+            report.update({"outdated": done.outdated} if done.outdated else {})
         return done
 
     def publish(self, files: list[Path] | None = None, *, dry_run: bool = False) -> Published:

@@ -16,6 +16,7 @@ from xtalgrid_core.frames import percent
 from ..domain.drop_state import outcome_of
 from ..domain.images import has_date
 from ..domain.novelty import new_since, stood
+from ..domain.times import in_words
 from ..steps.account import account_lines
 from . import query_parameters
 from .pages.pictures import SIDES
@@ -53,7 +54,7 @@ def renderer() -> Render:
         moment=moment,
         utc=utc,
         has_date=has_date,
-        ago=ago,
+        in_words=in_words,
         account_lines=account_lines,
     )
 
@@ -73,12 +74,3 @@ def moment(at: datetime | date | None) -> str:
 def utc(at: datetime) -> str:
     """Format when a score was given, in UTC, for people."""
     return f"{moment(at)} UTC" if has_date(at) else "without a date"
-
-
-def ago(seconds: float) -> str:
-    """Format a length of time in one unit: ``20 min``, ``3.5 h``, ``2 d``."""
-    for unit, length, limit in (("s", 1.0, 90), ("min", 60.0, 90), ("h", 3600.0, 48)):
-        if seconds < limit * length:
-            number = seconds / length
-            return f"{number:.1f} {unit}" if unit == "h" and number < 10 else f"{number:.0f} {unit}"
-    return f"{seconds / 86400:.0f} d"

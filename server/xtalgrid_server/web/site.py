@@ -115,13 +115,19 @@ class Site:
         return row
 
     def fluorescence(self, score: ScoredImage, mates: Sequence[Mate]) -> CrystalInUV | None:
-        """Return what a score's crystals look like in UV light, if they have a UV image; it is looked at once."""
+        """Return what a score's crystals look like in UV light, if they have a UV image; it is looked at once.
+
+        A picture that could not be read is tried again.
+        """
         key = score.score_id, tuple(mate.name for mate in mates)
-        if key not in self._in_uv:
+        if key in self._in_uv:
+            return self._in_uv[key]
+        found = in_uv(self.config, score, mates)
+        if found is None or not found.unread:
             while len(self._in_uv) >= _IN_UV:
                 self._in_uv.pop(next(iter(self._in_uv)), None)
-            self._in_uv[key] = in_uv(self.config, score, mates)
-        return self._in_uv[key]
+            self._in_uv[key] = found
+        return found
 
     def mates(self, image: ImageRow) -> list[Mate]:
         """Return an image's mates in UV and other light; none while the imager database is down."""

@@ -156,7 +156,7 @@ def test_a_unit_that_boinc_gave_up_is_listed_with_its_reasons_and_retried_on_dem
     assert not any(Spool(config).inbox.iterdir())
     lines = "\n".join(boinc_status_lines(boinc_status(system.ledger, system.imager, system.grid, now=4600)))
     assert "too many hosts failed; 2 client error (exit 195: Error: disk full ·x·)" in lines
-    assert "host 7      ·b·pc7·/b· (Linux): 0 invalid, 2 errors, 0 valid; seen 1.0 h ago" in lines
+    assert "host 7      ·b·pc7·/b· (Linux): 0 invalid, 2 errors, 0 valid; seen 60 min ago" in lines
     assert "1 in error" in lines
     words = ["--config", str(config.file), "--home", str(config.home), "boinc", "status", "--json"]
     document = json.loads(CliRunner().invoke(main, words).stdout)
@@ -268,7 +268,7 @@ def test_a_scored_inspection_dated_ahead_hides_no_lag(system, imaged, score):
     imaged(1, days=1)
     lines = boinc_status_lines(boinc_status(system.ledger, system.imager, system.grid))
     assert next(line for line in lines if line.startswith("lag")) == (
-        "lag         24.0 h: newest inspection 2012-11-22 14:00, newest scored 2012-11-21 14:00"
+        "lag         24 h: newest inspection 2012-11-22 14:00, newest scored 2012-11-21 14:00"
     )
 
 

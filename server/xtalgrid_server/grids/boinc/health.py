@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from ...domain.times import in_words
 from .database import AppVersion
 from .project import Project
 
@@ -115,9 +116,7 @@ def task_problems(project: Project, assimilated_ago: float | None) -> Iterator[P
         return
     installed_ago = time.time() - script.stat().st_ctime
     if min(installed_ago, installed_ago if assimilated_ago is None else assimilated_ago) > _LONG_WITHOUT:
-        last = (
-            "has never run" if assimilated_ago is None else f"ran {assimilated_ago / 3600:.1f} h ago for the last time"
-        )
+        last = "has never run" if assimilated_ago is None else f"ran {in_words(assimilated_ago)} ago for the last time"
         yield Problem(
             f"the task {script.name} {last}: no new images go out, and no results come in",
             f"`{project.folder}/bin/start --cron` must be in the crontab of the project's owner, every five minutes; "

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
+from ...domain.times import in_words
 from ...imager.crystaltrak.database import ImagerDatabase
 from ...ledger.store import Ledger
 from .database import AppVersion, Counts, HostAccount
@@ -141,13 +142,13 @@ def boinc_status_lines(status: BoincStatus) -> Iterator[str]:
     )
     yield _lag(status.newest_inspected, status.newest_scored)
     if status.waiting_since is not None:
-        yield f"oldest      unit in progress for {_hours(status.at - status.waiting_since)}"
+        yield f"oldest      unit in progress for {in_words((status.at - status.waiting_since).total_seconds())}"
     yield _apps(status.app_versions)
     yield f"hosts       {status.hosts} have had work, {status.hosts_within_a_day} of them seen within a day"
     for host in status.failing_hosts:
         yield (
             f"host {host.id:<6} {host.name} ({host.system}): {host.invalid} invalid, {host.errors} errors, "
-            f"{host.valid} valid; seen {_hours(status.at - host.seen)} ago"
+            f"{host.valid} valid; seen {in_words((status.at - host.seen).total_seconds())} ago"
         )
     for name, reason in status.failed_units.items():
         yield f"failed unit {name}: {reason}"
@@ -173,11 +174,8 @@ def _lag(newest: datetime | None, scored: datetime | None) -> str:
         return "lag         the imager database has no image that matches imager.patterns"
     if scored is None:
         return f"lag         newest inspection {newest:%Y-%m-%d %H:%M}; none is scored yet"
+    behind = max((newest - scored).total_seconds(), 0.0)
     return (
-        f"lag         {_hours(max(newest - scored, timedelta()))}: newest inspection {newest:%Y-%m-%d %H:%M}, "
+        f"lag         {in_words(behind)}: newest inspection {newest:%Y-%m-%d %H:%M}, "
         f"newest scored {scored:%Y-%m-%d %H:%M}"
     )
-
-
-def _hours(time: timedelta) -> str:
-    return f"{time / timedelta(hours=1):.1f} h"

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -60,13 +59,9 @@ class PlateIndex:
 
     def inspections(self, barcode: str) -> list[tuple[int, datetime]]:
         """Return (number, date) of a plate's inspections, oldest first; an unknown plate has none."""
-        return self.inspections_of([barcode])[barcode]
-
-    def inspections_of(self, barcodes: Iterable[str]) -> dict[str, list[tuple[int, datetime]]]:
-        """Return the `inspections` of several plates."""
         with self._lock:
             self._update()
-            return {barcode: sorted(self._dates.get(barcode, {}).items()) for barcode in barcodes}
+            return sorted(self._dates.get(barcode, {}).items())
 
     def _update(self) -> None:
         highest, now = self._plates.highest_image(), time.monotonic()

@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 
 from xtalgrid_core.errors import FailureReason, ImageError
 from xtalgrid_core.frames import thumbnail
-from xtalgrid_core.images import image_size, read_image
+from xtalgrid_core.images import image_size, read_image, read_uv
 
 from ...config import Config
 from ...domain.images import ImageRow
@@ -111,7 +111,7 @@ def stretched_jpeg(data: bytes, side: int) -> bytes:
     ImageError
         If it cannot be decoded.
     """
-    grey = thumbnail(Image.fromarray(read_image(data)).convert("L"), side)
+    grey = thumbnail(Image.fromarray(read_uv(data)).convert("L"), side)
     return _jpeg(ImageOps.autocontrast(grey, cutoff=(0.5, 0.05)))
 
 

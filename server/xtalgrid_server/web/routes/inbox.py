@@ -17,6 +17,7 @@ from ...domain.wells import Well
 from ...ledger.database import now
 from ...ledger.shapes import DropImage
 from ...steps.new_crystals import NewCrystal, crystal_from, new_crystals
+from ...steps.score_rules import rank
 from ..pages.drops import DropCard, drop_cards
 from ..site import AllowedRequest, PageRequest, PostedForm, Site
 from .plate import days_between
@@ -74,7 +75,6 @@ def inbox(request: AllowedRequest, older: str = "", of: str = "") -> HTMLRespons
     shows = request.sight.is_mine if mine else request.sight.sees
     crystals = [crystal for crystal in every if shows(crystal.image.barcode)]
     newest = crystals[:_LIMIT]
-    inspections = site.all_plates.inspections_of({crystal.image.barcode for crystal in newest})
     return request.render(
         "inbox.html",
         last_visit=last_visit,
@@ -82,7 +82,7 @@ def inbox(request: AllowedRequest, older: str = "", of: str = "") -> HTMLRespons
         recent=recent,
         threshold=threshold,
         number=len(crystals),
-        pairs=[_pair(request, crystal, inspections[crystal.image.barcode]) for crystal in newest],
+        pairs=[_pair(request, crystal) for crystal in newest],
         found=_found_by_people(request, mine, since, {crystal.image.drop for crystal in newest}),
         disputed=_disputed(request, mine),
         rescored=_rescored(request, mine) if request.visitor.may_score else [],
@@ -199,9 +199,12 @@ def _cards(site: Site, images: Sequence[DropImage]) -> list[DropCard]:
     return [card for group in groups.values() for card in drop_cards(group, person_scores)]
 
 
-def _pair(request: PageRequest, crystal: NewCrystal, inspections: list[tuple[int, datetime]]) -> CrystalPair:
+def _pair(request: PageRequest, crystal: NewCrystal) -> CrystalPair:
+    """Add the drop's image before; the plate's inspection before may not have this drop."""
     image = crystal.image
-    earlier = [number for number, at in inspections if at < image.inspected and number != image.inspection]
-    before = request.site.ledger.images.of_plate(image.barcode, earlier[-1:], image.well) if earlier else []
-    days = days_between(before[0].inspected, image.inspected) if before else None
-    return CrystalPair(crystal, before[0] if before else None, days)
+    drop = request.site.ledger.images.of_plate(image.barcode, well=image.well)
+    earlier = [one for one in drop if (one.inspected, one.inspection) < (image.inspected, image.inspection)]
+    last = max(((one.inspected, one.inspection) for one in earlier), default=None)
+    before = min((one for one in earlier if (one.inspected, one.inspection) == last), key=rank, default=None)
+    days = days_between(before.inspected, image.inspected) if before else None
+    return CrystalPair(crystal, before, days)
