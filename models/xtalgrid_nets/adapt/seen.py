@@ -22,6 +22,7 @@ from xtalgrid_scoring.networks import Networks
 from xtalgrid_scoring.second_opinion import network_input
 from xtalgrid_scoring.windows import classify
 
+from ..judge.scoring import library
 from ..judge.truth import Truth
 from .decider import Array, Wells
 
@@ -29,7 +30,7 @@ UNSURE = 0.5
 """Weight in the fit of a well whose judgement is marked ``low``; only certain ones are used for judging."""
 
 _VERSION = "1"
-"""Of the stored files; change it when `features` changes."""
+"""Of the stored files; those of another version of the libraries are not read again either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class Eyes:
         """
         data = path.read_bytes()
         made_of = f"{_VERSION} {self.options.segmenter} {self.options.classifier} {self.options.second_opinion}"
-        made_of += f" {pixel_size_um}"
+        made_of += f" {pixel_size_um} {library()}"
         kept = self.keep / f"{hashlib.sha256(made_of.encode() + data).hexdigest()[:32]}.npy"
         if not kept.is_file():
             self.keep.mkdir(parents=True, exist_ok=True)

@@ -21,6 +21,7 @@ from xtalgrid_scoring.drop import WellDrop, cut_out
 from xtalgrid_scoring.networks import load_network
 
 from ..fit.losses import WINDOW_STEP
+from ..judge.scoring import library
 from ..networks.squeezenet import Fire
 from ..sets.crops import Segmenter
 
@@ -75,7 +76,7 @@ class FeatureExtractor:
     def __init__(self, before: bytes, block: Fire, segmenter: Segmenter, keep: Path) -> None:
         self._block, self._segmenter, self._keep = block, segmenter, keep
         self._network = load_network(before, "features", "the network's features", torch.get_num_threads())
-        self._name = hashlib.sha256(segmenter.sha256.encode() + before).hexdigest()[:16]
+        self._name = hashlib.sha256(segmenter.sha256.encode() + before + library().encode()).hexdigest()[:16]
         keep.mkdir(parents=True, exist_ok=True)
 
     def well(self, path: Path, pixel_size_um: float | None = None, with_cells: bool = False) -> Windows:

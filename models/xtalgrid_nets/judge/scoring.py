@@ -200,7 +200,7 @@ def _name(paths: Sequence[Path], options: Options, weights: Path, sizes: Mapping
         "images": [_sha256(path.read_bytes()) for path in paths],
         "options": msgspec.to_builtins(options),
         "weights": _sha256((weights / MANIFEST).read_bytes()),
-        "library": _library(),
+        "library": library(),
     }
     if any(path in sizes for path in paths):
         made_of["sizes"] = [sizes.get(path) for path in paths]
@@ -208,7 +208,7 @@ def _name(paths: Sequence[Path], options: Options, weights: Path, sizes: Mapping
 
 
 @cache
-def _library() -> str:
+def library() -> str:
     """Return a fingerprint of the Python files that scores depend on."""
     digest = hashlib.sha256()
     for package in (xtalgrid_core, xtalgrid_scoring):
