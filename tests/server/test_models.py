@@ -26,8 +26,9 @@ from xtalgrid_core.weights import MANIFEST, PACKAGED, default_models, find_model
 from xtalgrid_server.config import Config, from_string
 from xtalgrid_server.ledger.store import Ledger
 from xtalgrid_server.reports.models import list_models, model_lines
+from xtalgrid_server.reports.status import status, status_lines
 from xtalgrid_server.steps.create_work import work_options
-from xtalgrid_server.steps.promote import models_in_use, promote
+from xtalgrid_server.steps.promote import compared_otherwise, models_in_use, promote
 from xtalgrid_server.steps.system import System
 
 from .conftest import rigaku_name
@@ -154,6 +155,19 @@ def test_a_comparison_by_other_rules_than_those_of_new_work_is_refused(
     candidate = changed(PACKAGED, tmp_path / "candidate", verdict="better", **comparison)
     with System(config) as system, pytest.raises(ConfigError, match=message):
         system.promote(candidate, force=None, who="jdoe")
+
+
+def test_status_says_that_the_models_in_use_were_compared_by_other_rules(config: Config, tmp_path: Path) -> None:
+    candidate = changed(PACKAGED, tmp_path / "candidate", verdict="better")
+    with System(config) as system:
+        system.promote(candidate, force=None, who="jdoe")
+        assert compared_otherwise(config, system.ledger) == ""
+        now = from_string(f'[work]\nsecond_opinion = "{"e" * 64}"\n', home=config.home)
+        lines = [*status_lines(status(now, system.ledger, system.imager))]
+        told = f"models      the comparison of classifier {default_models(candidate)[1][:12]}… was made with no second"
+        assert [line for line in lines if line.startswith(told)]
+        system.rollback(why="", who="jdoe")
+        assert compared_otherwise(now, system.ledger) == ""
 
 
 def test_promoting_again_brings_back_files_that_were_lost(config: Config, tiny_weights: Path, tmp_path: Path) -> None:

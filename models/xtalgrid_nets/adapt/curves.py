@@ -164,7 +164,7 @@ def _see(
         say(f"left out  {path}: {reason}", err=True)
     if not seen:
         raise ConfigError(f"{what}: no image can be read; the first error: {next(iter(unread.values()))}")
-    check_folds(wells.folds.tolist(), f" ({what}) whose images can be read")
+    check_folds(wells.folds.tolist(), f" of {what} whose images can be read")
     return seen, wells
 
 

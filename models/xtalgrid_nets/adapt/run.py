@@ -126,7 +126,7 @@ def adapt(plan: Plan, bar: Bar) -> Adapted:
     left_out |= unread
     if not truths:
         raise ConfigError(f"{plan.wells}: no image can be read; the first error: {next(iter(unread.values()))}")
-    check_folds(wells.folds.tolist(), f" of those whose images can be read; {len(unread)} can't be" if unread else "")
+    check_folds(wells.folds.tolist(), f" ({len(unread)} others can't be read)" if unread else "")
     recalled, remembered = _remembered(plan, eyes, len(truths), bar)
     steps, network = _steps(plan, [*truths, *recalled], len(truths), bar)
     outer = INNER_FOLDS if plan.last_layer else OUTER_FOLDS

@@ -249,6 +249,22 @@ def _compared_otherwise(config: Config, comparison: Comparison) -> str:
     return ""
 
 
+def compared_otherwise(config: Config, ledger: Ledger) -> str:
+    """Say how the comparison that put the models in use into use differs from how new work is scored since.
+
+    Empty: in no way that counts, or none was made.
+    """
+    history = ledger.promotions.history()
+    pairs = promoted(history)
+    if not pairs or config.work.classifier or config.work.segmenter:
+        return ""
+    text = next(one.comparison for one in reversed(history) if one.action == "promote" and one.pair == pairs[-1])
+    if '"crystal_from"' not in text:  # forced without one, or of a version that did not say
+        return ""
+    how = _compared_otherwise(config, msgspec.json.decode(text, type=Comparison))
+    return how and f"the comparison of classifier {pairs[-1][1][:12]}… {how}; adapt again"
+
+
 def _second(sha256: str) -> str:
     return f"the second opinion {sha256[:12]}…" if sha256 else "no second opinion"
 
