@@ -33,7 +33,7 @@ from xtalgrid_nets.adapt.decider import Decider, Step, Wells, called, repooled  
 from xtalgrid_nets.adapt.fit import LabWell, Remembered, Settings, fit, well_loss  # noqa: E402
 from xtalgrid_nets.adapt.lab import fold_names, read_wells  # noqa: E402
 from xtalgrid_nets.adapt.layer import StartingNetwork, TailDecider, TailStep, described  # noqa: E402
-from xtalgrid_nets.adapt.run import Plan, _compared, _divided, _notes, adapt, judge_nested  # noqa: E402
+from xtalgrid_nets.adapt.run import Plan, _compared, _divided, _notes, adapt, is_adapted, judge_nested  # noqa: E402
 from xtalgrid_nets.adapt.start import Start, divide, starting_point  # noqa: E402
 from xtalgrid_nets.adapt.tail import Tail  # noqa: E402
 from xtalgrid_nets.adapt.windows import FeatureExtractor, Windows  # noqa: E402
@@ -197,6 +197,7 @@ def test_from_scored_wells_to_a_candidate_that_can_be_promoted(plate: Path, tmp_
     assert (lab.kind, sum(lab.wells.values())) == ("lab", 6)
     assert (frozen.kind, sum(frozen.wells.values())) == ("frozen", 4)
     assert "in use → candidate" in (plan.out / "report.md").read_text()
+    assert (is_adapted(PACKAGED), is_adapted(plan.out)) == (False, True)
     with System(from_string("", home=tmp_path / "home")) as system:
         system.promote(plan.out, force="a test", who="jdoe")
         assert system.models_in_use() == comparison.candidate
@@ -434,6 +435,12 @@ def test_two_folds_are_said_to_be_too_few_to_choose_a_step() -> None:
     assert _notes([], [], wells) == ()
     (note,) = _notes([], [], wells[wells.folds <= sorted(set(wells.folds))[1]])
     assert note.startswith("all wells are in 2 folds")
+
+
+def test_figures_are_not_given_to_another_run_s_candidate(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="another run has written its candidate here"):
+        candidate.compare(PACKAGED, PACKAGED, ("a" * 64, "b" * 64), [], "", 0.2)
+    assert not (PACKAGED / "comparison.json").exists()
 
 
 def test_wells_whose_images_are_gone_but_for_one_fold_are_refused(plate: Path, tmp_path: Path) -> None:

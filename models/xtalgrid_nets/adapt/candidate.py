@@ -12,6 +12,7 @@ import numpy as np
 
 from xtalgrid_core import markdown, wire
 from xtalgrid_core.comparison import Comparison, Source, judge, write_comparison
+from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.files import write_atomically
 from xtalgrid_core.options import Rule
 from xtalgrid_core.outcomes import SCORED_GROUPS, Group, Outcome
@@ -142,11 +143,21 @@ def _index(group: Group | None) -> int:
     return SCORED_GROUPS.index(group) if group in SCORED_GROUPS else UNDECIDED
 
 
-def compare(out: Path, current: Path, sources: Sequence[Source], second: str, crystal_from: float) -> Comparison:
-    """Compare the candidate in `out` with the models in use, and write the comparison beside its weights."""
+def compare(
+    out: Path, current: Path, made: tuple[str, str], sources: Sequence[Source], second: str, crystal_from: float
+) -> Comparison:
+    """Compare the candidate in `out` with the models in use, and write the comparison beside its weights.
+
+    Raises
+    ------
+    ConfigError
+        If that is no longer the candidate `made`: another run wrote there, and these figures are not its own.
+    """
+    if default_models(out) != made:
+        raise ConfigError(f"{out}: another run has written its candidate here meanwhile; run one after the other")
     verdict, reasons = judge(sources)
     comparison = Comparison(
-        candidate=default_models(out),
+        candidate=made,
         current=default_models(current),
         sources=tuple(sources),
         verdict=verdict,

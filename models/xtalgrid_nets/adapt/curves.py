@@ -184,7 +184,11 @@ def curve(
     least = len(wells) - int(np.bincount(fold_numbers(wells, most)).max())
     sure = wells.weight >= 1
     before = start.probabilities(wells)
+    largest = int(np.unique(wells.folds, return_counts=True)[1].max())
     for size in [*(size for size in sizes if size < least), least]:
+        if size != least and size <= largest:  # those drawn might be in one fold, by which no step can be chosen
+            say(f"{lab}: {size} scored wells would be of one plate or column, and are not measured", err=True)
+            continue
         draw = None if size == least else partial(_drawn, size=size)
         nested = judge_nested(start, wells, remembered, offered((*STEPS, *deeper), size), most, draw=draw)
         yield _point(lab, size, wells.groups[sure], (before[sure], nested.p[sure]), nested.steps)

@@ -19,6 +19,7 @@ from xtalgrid_core.outcomes import SCORED_GROUPS
 from xtalgrid_core.possible import PossibleGroups
 from xtalgrid_core.spreadsheets import csv_line
 from xtalgrid_core.weights import (
+    DECISION,
     PACKAGED,
     default_models,
     default_options,
@@ -148,16 +149,18 @@ def adapt(plan: Plan, bar: Bar) -> Adapted:
         candidate.write_candidate(plan.out, plan.current, chosen.decider, possible, second)
     else:
         network(chosen.decider, possible, second)
+    made = default_models(plan.out)
+    notes = _notes(truths, frozen, wells, is_adapted(plan.current))
     frozen += _compared(plan)
     keep = plan.out / "work" / "scores"
     settings = Scoring(second_opinion=plan.second_opinion, crystal_from=plan.crystal_from)
     judged, unread = candidate.frozen_sources(frozen, plan.current, plan.out, keep, plan.jobs, settings)
     adapted = Adapted(
-        candidate.compare(plan.out, plan.current, [*sources, *judged], second, plan.crystal_from),
+        candidate.compare(plan.out, plan.current, made, [*sources, *judged], second, plan.crystal_from),
         chosen.name,
         _by_fold(wells, nested, before, after),
         left_out | unread,
-        _notes(truths, frozen, wells),
+        notes,
     )
     _write(plan, adapted, chosen, wells, remembered)
     _write_wells(plan.out, truths, before, after)
@@ -261,9 +264,20 @@ def _divided(plan: Plan) -> tuple[list[Truth], list[Truth], dict[Path, str]]:
     return kept, frozen, left_out | twice
 
 
-def _notes(truths: Sequence[Truth], frozen: Sequence[Truth], wells: Wells) -> tuple[str, ...]:
-    """Say what weakens the figures, for people."""
+def is_adapted(weights: Path) -> bool:
+    """Tell whether a folder's classifier was adapted before."""
+    _, data = find_model(default_models(weights)[1], "classifier", [weights])
+    return DECISION.encode() in data
+
+
+def _notes(truths: Sequence[Truth], frozen: Sequence[Truth], wells: Wells, again: bool = False) -> tuple[str, ...]:
+    """Say what weakens the figures, for people; `again` says that the models in use were adapted before."""
     notes = []
+    if again:
+        notes.append(
+            "the models in use were adapted before: on wells that they were adapted to, their figures and the "
+            "candidate's are too good; what the candidate gains is still judged without these wells"
+        )
     if shared := sorted({truth.plate for truth in truths} & {truth.plate for truth in frozen}):
         names = ", ".join(shared[:3]) + (f" and {len(shared) - 3} more" if len(shared) > 3 else "")
         notes.append(
