@@ -15,6 +15,7 @@ import msgspec
 
 from .errors import BrokenModel
 from .files import write_atomically
+from .options import DEFAULTS
 from .outcomes import Group
 
 COMPARISON = "comparison.json"
@@ -57,6 +58,10 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     """The reasons for the verdict, for people."""
     made_at: str
     """UTC, ISO 8601."""
+    second_opinion: str = ""
+    """SHA-256 of the second opinion that both were combined with; empty: none."""
+    crystal_from: float = DEFAULTS.crystal_from
+    """The `p_crystal` from which both called a well a crystal."""
 
 
 def judge(sources: Sequence[Source], margin: float = MARGIN) -> tuple[Literal["better", "not better"], tuple[str, ...]]:
@@ -64,7 +69,8 @@ def judge(sources: Sequence[Source], margin: float = MARGIN) -> tuple[Literal["b
 
     It is better if it is right about more of the lab's held-out wells, and within `margin` finds as many crystals (on
     each source, and on all of them together) with as few false crystals (on each source). A comparison without wells
-    of the lab, or without crystal wells in a frozen source, proves nothing: not better.
+    of the lab, with wells of only one group there, or without crystal wells in a frozen source, proves nothing: not
+    better.
 
     Parameters
     ----------
@@ -115,6 +121,12 @@ def judge(sources: Sequence[Source], margin: float = MARGIN) -> tuple[Literal["b
         (reasons_for if after > before else reasons_against).append(
             f"the lab's held-out wells: {after} of {total} right, {before} before"
         )
+        groups = {group for source in lab for group, wells in source.wells.items() if wells}
+        if len(groups) < 2:
+            reasons_against.append(
+                f"the lab's held-out wells are all {next(iter(groups)).value}, which a model that says this of every "
+                "well would get right; score wells of other groups too"
+            )
     if not any(source.wells.get(Group.CRYSTAL, 0) for source in sources if source.kind == "frozen"):
         reasons_against.append("no frozen source has crystal wells, so lost crystals would go unnoticed")
     return ("not better", tuple(reasons_against)) if reasons_against else ("better", tuple(reasons_for))

@@ -25,7 +25,7 @@ def source(
 
 
 FROZEN = source("frozen", (50, 48, 48), (50, 45, 45))
-LAB = source("lab", (0, 0, 0), (60, 45, 54))
+LAB = source("lab", (6, 6, 6), (54, 39, 48))
 
 
 def test_better_is_more_of_the_lab_right_and_no_crystal_lost() -> None:
@@ -41,8 +41,9 @@ def test_better_is_more_of_the_lab_right_and_no_crystal_lost() -> None:
         ([LAB, source("frozen", (50, 48, 50), (50, 45, 45), (0, 3))], "3 of 50 other wells called crystals, 0 before"),
         ([source("lab", (0, 0, 0), (60, 45, 45)), FROZEN], "45 of 60 right, 45 before"),
         ([source("lab", (9, 9, 5), (60, 45, 60)), FROZEN], "lab: 5 of 9 crystals found, 9 before"),
-        ([LAB, *[source("frozen", (9, 9, 8), (9, 9, 9))] * 2], "all sources: 16 of 18 crystals found, 18 before"),
+        ([LAB, *[source("frozen", (9, 9, 8), (9, 9, 9))] * 2], "all sources: 22 of 24 crystals found, 24 before"),
         ([LAB], "no frozen source has crystal wells"),
+        ([source("lab", (0, 0, 0), (60, 45, 60)), FROZEN], "the lab's held-out wells are all clear"),
         ([FROZEN], "the lab has no held-out wells"),
     ],
 )

@@ -27,12 +27,13 @@ from xtalgrid_core.options import DEFAULTS  # noqa: E402
 from xtalgrid_core.outcomes import CLASSES, PRIORITY, SCORED_GROUPS, Group, Outcome  # noqa: E402
 from xtalgrid_core.pooling import FEATURES, Pooling  # noqa: E402
 from xtalgrid_core.weights import PACKAGED, Variant, default_models, find_model  # noqa: E402
+from xtalgrid_nets.adapt import candidate  # noqa: E402
 from xtalgrid_nets.adapt.choose import LAST_BLOCK, LEAST, Chosen, as_it_is, choose, with_kept  # noqa: E402
 from xtalgrid_nets.adapt.decider import Decider, Step, Wells, called, repooled  # noqa: E402
 from xtalgrid_nets.adapt.fit import LabWell, Remembered, Settings, fit, well_loss  # noqa: E402
 from xtalgrid_nets.adapt.lab import fold_names, read_wells  # noqa: E402
 from xtalgrid_nets.adapt.layer import StartingNetwork, TailDecider, TailStep, described  # noqa: E402
-from xtalgrid_nets.adapt.run import Plan, _compared, _divided, adapt, judge_nested  # noqa: E402
+from xtalgrid_nets.adapt.run import Plan, _compared, _divided, _notes, adapt, is_adapted, judge_nested  # noqa: E402
 from xtalgrid_nets.adapt.start import Start, divide, starting_point  # noqa: E402
 from xtalgrid_nets.adapt.tail import Tail  # noqa: E402
 from xtalgrid_nets.adapt.windows import FeatureExtractor, Windows  # noqa: E402
@@ -119,6 +120,17 @@ def truth(name: str, plate: str = "P1") -> Truth:
     return Truth(Path(f"{name}_01_HF_99.jpg"), "lab", "real", plate, Group.CLEAR)
 
 
+def test_a_column_is_that_of_the_well_and_not_what_looks_like_one_in_a_date() -> None:
+    """Two inspections of each drop must be in one fold, whatever the dates in the names."""
+    wells = [
+        Truth(Path(f"P1_{day}_HF_{well}.jpg"), "lab", "real", "P1", Group.CLEAR, well=well)
+        for well in ("A1a", "H12.30", "AF05b", "R0C7a")
+        for day in ("24_11_30", "25_01_07")
+    ]
+    assert fold_names(wells, "auto") == [f"P1 column {col}" for col in ("01", "12", "05", "07") for _ in range(2)]
+    assert fold_names(wells, "auto", r"_(\d\d)_\d\d_\d\d_HF")[:2] == ["P1 column 24", "P1 column 25"], "if asked for"
+
+
 def test_folds_are_plates_or_columns() -> None:
     wells = [truth("x_003_121121_01_04"), truth("x_003_121121_12_04"), truth("x_003_121121_12_05")]
     assert fold_names(wells, "auto") == ["P1 column 01", "P1 column 12", "P1 column 12"]
@@ -173,7 +185,8 @@ def test_from_scored_wells_to_a_candidate_that_can_be_promoted(plate: Path, tmp_
     plan = Plan(wells=plate, out=tmp_path / "candidate", rendered_wells=1, remember_wells=1)
     made = adapt(plan, lambda what, total: nullcontext(lambda: None))
     assert [fold for fold, *_ in made.folds] == ["P1 column 01", "P1 column 02"]
-    assert made.failed == {}
+    assert made.left_out == {}
+    assert [note[:22] for note in made.notes] == ["all wells are in 2 fol"]
     comparison = read_comparison(plan.out)
     assert comparison == made.comparison
     assert comparison.current == default_models()
@@ -184,6 +197,7 @@ def test_from_scored_wells_to_a_candidate_that_can_be_promoted(plate: Path, tmp_
     assert (lab.kind, sum(lab.wells.values())) == ("lab", 6)
     assert (frozen.kind, sum(frozen.wells.values())) == ("frozen", 4)
     assert "in use → candidate" in (plan.out / "report.md").read_text()
+    assert (is_adapted(PACKAGED), is_adapted(plan.out)) == (False, True)
     with System(from_string("", home=tmp_path / "home")) as system:
         system.promote(plan.out, force="a test", who="jdoe")
         assert system.models_in_use() == comparison.candidate
@@ -367,9 +381,75 @@ def test_a_frozen_well_is_known_by_a_copy_of_its_image(tmp_path: Path) -> None:
         (tmp_path / "lab" / f"{name}.jpg").write_text(name)
     kept = wells_of(tmp_path / "frozen", "copy.jpg")
     (tmp_path / "frozen" / "copy.jpg").write_text("a")
-    truths, frozen = _divided(Plan(wells=mine, out=tmp_path / "out", frozen=(kept,)))
+    truths, frozen, left_out = _divided(Plan(wells=mine, out=tmp_path / "out", frozen=(kept,)))
     assert [truth.path.name for truth in truths] == ["b.jpg", "gone.jpg"]
     assert [truth.path.name for truth in frozen] == ["copy.jpg"]
+    assert left_out == {}
+
+
+def test_a_drop_with_a_frozen_image_is_not_fitted_to_at_another_inspection(tmp_path: Path) -> None:
+    """The frozen table has no column `well`, but its image is one of the lab's, whose well is known."""
+    for name in ("day1", "day9", "other"):
+        (tmp_path / f"{name}.jpg").write_text(name)
+    mine = tmp_path / "scored.csv"
+    rows = ("P,day1.jpg,clear,A1a", "P,day9.jpg,crystal,A1a", "P,other.jpg,clear,A1b")
+    mine.write_text("\n".join(("plate,image,label,well", *rows)))
+    (tmp_path / "frozen").mkdir()
+    kept = tmp_path / "frozen" / "wells.csv"
+    kept.write_text("plate,image,label\nP,../day9.jpg,crystal\n")
+    truths, frozen, left_out = _divided(Plan(wells=mine, out=tmp_path / "out", frozen=(kept,)))
+    assert [truth.path.name for truth in truths] == ["other.jpg"]
+    assert left_out == {tmp_path / "day1.jpg": "frozen, since another image of this drop is"}
+    (note,) = _notes(truths, frozen, strange_wells()[1])
+    assert note.startswith("wells of P are fitted to, where frozen wells are too")
+
+
+def test_an_image_that_is_there_twice_counts_once_and_not_at_all_if_people_say_both(tmp_path: Path) -> None:
+    for name, content in (("a", "1"), ("copy", "1"), ("b", "2"), ("c", "3"), ("other", "3")):
+        (tmp_path / f"{name}.jpg").write_text(content)
+    (tmp_path / "wells.csv").write_text(
+        "plate,image,label\nP1,a.jpg,clear\nP2,copy.jpg,clear\nP2,b.jpg,clear\nP1,c.jpg,clear\nP2,other.jpg,crystal\n"
+        "P3,gone.jpg,clear\nP3,gone too.jpg,clear\n"
+    )
+    truths, _, left_out = _divided(Plan(wells=tmp_path / "wells.csv", out=tmp_path / "out"))
+    assert [truth.path.name for truth in truths] == ["a.jpg", "b.jpg", "gone.jpg", "gone too.jpg"]
+    assert {path.name: why.rpartition("/")[2] for path, why in left_out.items()} == {
+        "copy.jpg": "a.jpg",
+        "c.jpg": "other.jpg, which is scored crystal",
+        "other.jpg": "c.jpg, which is scored clear",
+    }
+
+
+def test_a_frozen_image_that_nobody_can_score_judges_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    truths = [Truth(Path(name), "frozen", "real", "P", Group.CRYSTAL) for name in ("a.jpg", "torn.jpg")]
+    said = {"now": [Outcome.HARVESTABLE, Outcome.FAILED], "new": [Outcome.CLEAR, Outcome.CLEAR]}
+    monkeypatch.setattr(candidate, "outcomes", lambda truths, weights, *rest: said[weights.name])
+    (source,), unread = candidate.frozen_sources(truths, Path("now"), Path("new"), tmp_path, 1)
+    assert source.wells == {Group.CRYSTAL: 1}
+    assert (source.current.right, source.candidate.right) == ({Group.CRYSTAL: 1}, {Group.CRYSTAL: 0})
+    assert list(unread) == [Path("torn.jpg")]
+
+
+def test_two_folds_are_said_to_be_too_few_to_choose_a_step() -> None:
+    _, wells = strange_wells()
+    assert _notes([], [], wells) == ()
+    (note,) = _notes([], [], wells[wells.folds <= sorted(set(wells.folds))[1]])
+    assert note.startswith("all wells are in 2 folds")
+
+
+def test_figures_are_not_given_to_another_run_s_candidate(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="another run has written its candidate here"):
+        candidate.compare(PACKAGED, PACKAGED, ("a" * 64, "b" * 64), [], "", 0.2)
+    assert not (PACKAGED / "comparison.json").exists()
+
+
+def test_wells_whose_images_are_gone_but_for_one_fold_are_refused(plate: Path, tmp_path: Path) -> None:
+    there = tmp_path / "x_001_250101_01_01_01_HF_99_030_001_RDI.jpg"
+    shutil.copy(plate.parent / there.name, there)
+    shutil.copy(plate, tmp_path)
+    plan = Plan(wells=tmp_path / plate.name, out=tmp_path / "out")
+    with pytest.raises(ConfigError, match=r"all wells \(5 others can't be read\) are in one fold"):
+        adapt(plan, lambda *_: nullcontext(lambda: None))
 
 
 def test_the_weights_in_use_are_never_written_over(tmp_path: Path) -> None:

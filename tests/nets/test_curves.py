@@ -73,6 +73,16 @@ def test_each_well_is_judged_once_at_each_size() -> None:
     assert f"| {crystals} → 120 (" in table(points)[3]
 
 
+def test_a_size_that_one_plate_has_is_not_measured_as_if_nothing_were_gained(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Of 3 plates with 40 wells, 30 wells are of one, in which no fold is left to choose by."""
+    start, wells = simple_lab()
+    wells.folds[:] = [f"P{well // 40}" for well in range(120)]
+    assert [point.scored for point in curve("a lab", start, wells, wells, sizes=(30, 60))] == [60, 80]
+    assert "a lab: 30 scored wells would be of one plate" in capsys.readouterr().err
+
+
 def test_a_deeper_step_is_tried_where_wells_are_enough_and_shares_the_parts_of_the_folds() -> None:
     start, wells = simple_lab()
     fitted_to = []

@@ -120,6 +120,19 @@ def test_a_habit_is_learnt_from_150_wells_and_shows_on_other_plates() -> None:
     assert right(chosen.decider, others) > right(start, others) + 20
 
 
+def test_a_step_is_judged_by_the_lab_s_own_line_for_crystals() -> None:
+    """With a line at 0.9 half of the sure wells are crystals by their group and not by the line."""
+    p = np.array([[0.85, 0.05, 0.05, 0.05], [0.95, 0.03, 0.01, 0.01], [0.3, 0.5, 0.1, 0.1]])
+    assert called(p, 0.9).tolist() == [PRECIPITATE, CRYSTAL, PRECIPITATE]
+    assert called(p, 0.25).tolist() == [CRYSTAL] * 3
+    wells, kept = drawn(120, spread=6), drawn(300, seed=2, spread=6)
+    start = Decider(pooling())
+    right = [int((called(start.probabilities(wells), line) == wells.groups).sum()) for line in (0.2, 0.999)]
+    trials = [choose(start, wells, kept, STEPS[:1], line).trials[0].right for line in (0.2, 0.999)]
+    assert trials == right
+    assert right[0] != right[1]
+
+
 @pytest.mark.parametrize(
     ("gained", "lost", "why"),
     [

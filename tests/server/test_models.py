@@ -26,8 +26,9 @@ from xtalgrid_core.weights import MANIFEST, PACKAGED, default_models, find_model
 from xtalgrid_server.config import Config, from_string
 from xtalgrid_server.ledger.store import Ledger
 from xtalgrid_server.reports.models import list_models, model_lines
+from xtalgrid_server.reports.status import status, status_lines
 from xtalgrid_server.steps.create_work import work_options
-from xtalgrid_server.steps.promote import models_in_use, promote
+from xtalgrid_server.steps.promote import compared_otherwise, models_in_use, promote
 from xtalgrid_server.steps.system import System
 
 from .conftest import rigaku_name
@@ -64,7 +65,7 @@ def changed(folder: Path, out: Path, **comparison: object) -> Path:
     return out
 
 
-def compared(candidate: Pair, *, current: Pair = OWN, verdict: str = "better") -> Comparison:
+def compared(candidate: Pair, *, current: Pair = OWN, verdict: str = "better", **how: object) -> Comparison:
     figures = Figures(right={Group.CRYSTAL: 9}, false_crystals=0, undecided=0)
     source = Source(name="rendered", kind="frozen", wells={Group.CRYSTAL: 10}, current=figures, candidate=figures)
     reasons = ("the lab's held-out wells: 54 of 60 right, 45 before",)
@@ -75,6 +76,7 @@ def compared(candidate: Pair, *, current: Pair = OWN, verdict: str = "better") -
         verdict=verdict,
         reasons=reasons,
         made_at="2026-01-01T00:00:00Z",
+        **how,
     )  # type: ignore[arg-type]
 
 
@@ -135,6 +137,51 @@ def test_a_comparison_of_other_weights_is_refused(config: Config, tmp_path: Path
     write_comparison(candidate, compared((OWN[0], "e" * 64)))
     with System(config) as system, pytest.raises(ConfigError, match="about other weights"):
         system.promote(candidate, force=None, who="jdoe")
+
+
+@pytest.mark.parametrize(
+    ("work", "comparison", "message"),
+    [
+        ("", {"second_opinion": "e" * 64}, "with the second opinion eeeeeeeeeeee…, but .* with no second opinion"),
+        (f'second_opinion = "{"e" * 64}"', {}, "with no second opinion, but .* with the second opinion eeeeeeeeeeee…"),
+        ("crystal_from = 0.3", {}, r"crystals from 0\.\d+ on, but work\.crystal_from is 0\.3"),
+        ('rule = "group"', {}, 'is by the rule "pooled", but work.rule is "group"'),
+    ],
+)
+def test_a_comparison_by_other_rules_than_those_of_new_work_is_refused(
+    tmp_path: Path, work: str, comparison: dict[str, object], message: str
+) -> None:
+    config = from_string(f"[work]\n{work}\n", home=tmp_path / "home")
+    candidate = changed(PACKAGED, tmp_path / "candidate", verdict="better", **comparison)
+    with System(config) as system, pytest.raises(ConfigError, match=message):
+        system.promote(candidate, force=None, who="jdoe")
+
+
+def test_status_says_that_the_models_in_use_were_compared_by_other_rules(config: Config, tmp_path: Path) -> None:
+    candidate = changed(PACKAGED, tmp_path / "candidate", verdict="better")
+    with System(config) as system:
+        system.promote(candidate, force=None, who="jdoe")
+        assert compared_otherwise(config, system.ledger) == ""
+        now = from_string(f'[work]\nsecond_opinion = "{"e" * 64}"\n', home=config.home)
+        lines = [*status_lines(status(now, system.ledger, system.imager))]
+        told = f"models      the comparison of classifier {default_models(candidate)[1][:12]}… was made with no second"
+        assert [line for line in lines if line.startswith(told)]
+        system.rollback(why="", who="jdoe")
+        assert compared_otherwise(now, system.ledger) == ""
+
+
+def test_promoting_again_brings_back_files_that_were_lost(config: Config, tiny_weights: Path, tmp_path: Path) -> None:
+    candidate = changed(tiny_weights, tmp_path / "candidate")
+    pair = default_models(candidate)
+    with System(config) as system:
+        system.promote(candidate, force="x", who="jdoe")
+        (config.weights / f"{pair[1]}.onnx").unlink()
+        assert system.promote(candidate, force="x", who="jdoe") == pair
+        assert find_model(pair[1], "classifier", [config.weights])
+        system.rollback(why="", who="jdoe")
+        (config.weights / f"{pair[1]}.onnx").unlink()
+        system.promote(candidate, force="x", who="jdoe")
+        assert find_model(pair[1], "classifier", [config.weights])
 
 
 def test_models_that_the_configuration_names_go_before_a_promotion(config: Config, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from xtalgrid_core import markdown, wire
 from xtalgrid_core.comparison import Comparison, Source, judge, write_comparison
+from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.files import write_atomically
 from xtalgrid_core.options import Rule
 from xtalgrid_core.outcomes import SCORED_GROUPS, Group, Outcome
@@ -35,6 +36,8 @@ from .choose import UNDECIDED, source
 from .decider import Decider
 
 ROLES: tuple[Role, Role] = ("segmenter", "classifier")
+
+_PRODUCTION = Scoring()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,30 +100,42 @@ def pooling_of(weights: Path) -> Pooling | None:
 
 
 def outcomes(
-    truths: Sequence[Truth], weights: Path, keep: Path, jobs: int, second_opinion: Path | None = None
+    truths: Sequence[Truth], weights: Path, keep: Path, jobs: int, settings: Scoring = _PRODUCTION
 ) -> list[Outcome]:
-    """Score wells with the real worker and a folder's weights."""
+    """Score wells with the real worker and a folder's weights, in other ways as `settings` say."""
     rule: Rule = "group" if pooling_of(weights) is None else "pooled"
-    settings = Scoring(weights=weights, rule=rule, second_opinion=second_opinion)
+    settings = replace(settings, weights=weights, rule=rule)
     answers = score_wells(truths, settings, keep, jobs)
     return [a.outcome if isinstance(a := answers[t.path], wire.Scored) else Outcome.FAILED for t in truths]
 
 
 def frozen_sources(
-    truths: Sequence[Truth], current: Path, candidate: Path, keep: Path, jobs: int, second_opinion: Path | None = None
-) -> list[Source]:
-    """Score fixed sets of wells with the real worker and both folders of weights."""
+    truths: Sequence[Truth], current: Path, candidate: Path, keep: Path, jobs: int, settings: Scoring = _PRODUCTION
+) -> tuple[list[Source], dict[Path, str]]:
+    """Score fixed sets of wells with the real worker and both folders of weights.
+
+    Returns the sources, and the images that fail with either, with the reason: a crystal that nobody can find would
+    count as one that is not lost.
+    """
     ordered = [truth for wells in by_source(truths).values() for truth in wells]
+    both = [outcomes(ordered, weights, keep, jobs, settings) for weights in (current, candidate)]
+    fails = [Outcome.FAILED in each for each in zip(*both, strict=True)]
+    unread = {
+        truth.path: "frozen, and can't be scored, so it judges nothing"
+        for truth, fail in zip(ordered, fails, strict=True)
+        if fail
+    }
     before, after = (
-        np.array([_index(outcome.group) for outcome in outcomes(ordered, weights, keep, jobs, second_opinion)])
-        for weights in (current, candidate)
+        np.array([_index(one.group) for one, fail in zip(each, fails, strict=True) if not fail]) for each in both
     )
+    ordered = [truth for truth in ordered if truth.path not in unread]
     groups = np.array([_index(truth.group) if truth.sure else UNDECIDED for truth in ordered])
     names = np.array([truth.source for truth in ordered])
-    return [
+    sources = [
         source(name, "frozen", *(each[(names == name) & (groups != UNDECIDED)] for each in (groups, before, after)))
-        for name in by_source(truths)
+        for name in by_source(ordered)
     ]
+    return sources, unread
 
 
 def _index(group: Group | None) -> int:
@@ -128,16 +143,28 @@ def _index(group: Group | None) -> int:
     return SCORED_GROUPS.index(group) if group in SCORED_GROUPS else UNDECIDED
 
 
-def compare(out: Path, current: Path, sources: Sequence[Source]) -> Comparison:
-    """Compare the candidate in `out` with the models in use, and write the comparison beside its weights."""
+def compare(
+    out: Path, current: Path, made: tuple[str, str], sources: Sequence[Source], second: str, crystal_from: float
+) -> Comparison:
+    """Compare the candidate in `out` with the models in use, and write the comparison beside its weights.
+
+    Raises
+    ------
+    ConfigError
+        If that is no longer the candidate `made`: another run wrote there, and these figures are not its own.
+    """
+    if default_models(out) != made:
+        raise ConfigError(f"{out}: another run has written its candidate here meanwhile; run one after the other")
     verdict, reasons = judge(sources)
     comparison = Comparison(
-        candidate=default_models(out),
+        candidate=made,
         current=default_models(current),
         sources=tuple(sources),
         verdict=verdict,
         reasons=reasons,
         made_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        second_opinion=second,
+        crystal_from=crystal_from,
     )
     write_comparison(out, comparison)
     return comparison

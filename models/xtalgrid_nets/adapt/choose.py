@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from xtalgrid_core.comparison import Figures, Source, judge
+from xtalgrid_core.options import DEFAULTS
 from xtalgrid_core.outcomes import SCORED_GROUPS
 
 from .decider import CRYSTAL, Array, Bools, Decider, Decides, Groups, Step, Wells, called, repooled, shifted
@@ -85,7 +86,13 @@ LEAST = {LAST_BLOCK: 300}
 """Number of scored wells from which a step is tried."""
 
 
-def choose(start: Decider, wells: Wells, remembered: Wells, steps: Sequence[tuple[str, Step]] = STEPS) -> Chosen:
+def choose(
+    start: Decider,
+    wells: Wells,
+    remembered: Wells,
+    steps: Sequence[tuple[str, Step]] = STEPS,
+    crystal_from: float = DEFAULTS.crystal_from,
+) -> Chosen:
     """Choose a step for wells, and fit it to all of them.
 
     Parameters
@@ -97,6 +104,8 @@ def choose(start: Decider, wells: Wells, remembered: Wells, steps: Sequence[tupl
     remembered
         Wells of another source. Half of them (`halves`) are fitted to, and none of the crystals of the others may be
         lost beyond the comparison's margin.
+    crystal_from
+        Probability from which a well is called a crystal.
     """
     kept, guard = halves(remembered)
     sure = wells.weight >= 1
@@ -104,13 +113,13 @@ def choose(start: Decider, wells: Wells, remembered: Wells, steps: Sequence[tupl
     fitted = [fit(start, with_kept(wells, kept)) for _, fit in steps]
     p = [out_of_fold(start, wells, kept, fit) for _, fit in steps]
     losses = [log_loss(each, wells.groups)[sure] for each in p]
-    calls = [called(each) for each in p]
+    calls = [called(each, crystal_from) for each in p]
     lab = wells[sure]
     trials = []
     for index, (name, _) in enumerate(steps):
         against = ""
         if name != NONE:
-            before, after = (called(one.probabilities(guard)) for one in (start, fitted[index]))
+            before, after = (called(one.probabilities(guard), crystal_from) for one in (start, fitted[index]))
             verdict, reasons = judge(
                 [
                     source("scored wells", "lab", lab.groups, calls[0][sure], calls[index][sure]),

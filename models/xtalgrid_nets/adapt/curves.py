@@ -16,13 +16,15 @@ import msgspec
 import numpy as np
 
 from xtalgrid_core import markdown
+from xtalgrid_core.command_group import say
+from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.files import write_atomically
 from xtalgrid_synth.evaluation_plates import VALIDATION_PLATES, render_evaluation_plates
 
-from ..judge.truth import Truth, rendered_plates
+from ..judge.truth import Truth, keys_of, rendered_plates
 from .choose import INNER_FOLDS, STEPS, fold_numbers, log_loss, offered
 from .decider import CRYSTAL, Array, Bools, Decider, Groups, Step, Wells, called
-from .lab import COLUMN_IN_NAME, fold_names, read_wells
+from .lab import COLUMN_IN_NAME, check_folds, each_content_once, fold_names, read_wells
 from .run import OUTER_FOLDS, REMEMBERED_PLATES, Bar, in_use, judge_nested
 from .seen import Eyes, see_all
 from .simulated import LABS, render_lab
@@ -102,6 +104,9 @@ def learning_curves(
 
     for place in real:
         truths = read_wells(place, only)
+        truths, copies = each_content_once(truths, {truth.path: keys_of(truth.path) for truth in truths})
+        for path, reason in copies.items():
+            say(f"left out  {path}: {reason}", err=True)
         names = ", ".join(sorted({t.source for t in truths}))
         measure(names, truths, fold_names(truths, "auto", COLUMN_IN_NAME))
     for lab in LABS if wells else ():
@@ -154,7 +159,13 @@ def _see(
 ) -> tuple[list[Truth], Wells]:
     by_path = dict(zip([truth.path for truth in truths], folds, strict=True))
     with bar(what, len(truths)) as advance:
-        return see_all(eyes, truths, by_path, advance, first)[:2]
+        seen, wells, unread = see_all(eyes, truths, by_path, advance, first)
+    for path, reason in unread.items():
+        say(f"left out  {path}: {reason}", err=True)
+    if not seen:
+        raise ConfigError(f"{what}: no image can be read; the first error: {next(iter(unread.values()))}")
+    check_folds(wells.folds.tolist(), f" of {what} whose images can be read")
+    return seen, wells
 
 
 def curve(
@@ -173,7 +184,11 @@ def curve(
     least = len(wells) - int(np.bincount(fold_numbers(wells, most)).max())
     sure = wells.weight >= 1
     before = start.probabilities(wells)
+    largest = int(np.unique(wells.folds, return_counts=True)[1].max())
     for size in [*(size for size in sizes if size < least), least]:
+        if size != least and size <= largest:  # those drawn might be in one fold, by which no step can be chosen
+            say(f"{lab}: {size} scored wells would be of one plate or column, and are not measured", err=True)
+            continue
         draw = None if size == least else partial(_drawn, size=size)
         nested = judge_nested(start, wells, remembered, offered((*STEPS, *deeper), size), most, draw=draw)
         yield _point(lab, size, wells.groups[sure], (before[sure], nested.p[sure]), nested.steps)

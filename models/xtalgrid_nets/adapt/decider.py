@@ -90,9 +90,9 @@ class Decider:
         return p
 
 
-def called(p: Array) -> Groups:
+def called(p: Array, crystal_from: float = DEFAULTS.crystal_from) -> Groups:
     """Return the group that wells with these probabilities, ``(N, 4)``, are called by production's rule, ``(N,)``."""
-    return pooled_group(p, DEFAULTS.crystal_from).astype(np.int64)
+    return pooled_group(p, crystal_from).astype(np.int64)
 
 
 class Decides(Protocol):

@@ -14,10 +14,12 @@ from xtalgrid_core import markdown
 from xtalgrid_core.comparison import Comparison
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.files import write_atomically
+from xtalgrid_core.options import DEFAULTS
 from xtalgrid_core.outcomes import SCORED_GROUPS
 from xtalgrid_core.possible import PossibleGroups
 from xtalgrid_core.spreadsheets import csv_line
 from xtalgrid_core.weights import (
+    DECISION,
     PACKAGED,
     default_models,
     default_options,
@@ -27,14 +29,15 @@ from xtalgrid_core.weights import (
     with_second_opinion,
 )
 from xtalgrid_scoring.networks import Networks
-from xtalgrid_synth.evaluation_plates import VALIDATION_PLATES, render_evaluation_plates
+from xtalgrid_synth.evaluation_plates import RENDERER, VALIDATION_PLATES, render_evaluation_plates
 
 from ..judge.possible import fit_possible
+from ..judge.scoring import Settings as Scoring
 from ..judge.truth import Truth, keys_of, rendered_plates
 from . import candidate
 from .choose import INNER_FOLDS, NONE, STEPS, Chosen, choose, halves, in_parts, source
 from .decider import Array, Decider, Decides, Groups, Step, Wells, called
-from .lab import COLUMN_IN_NAME, fold_names, read_wells
+from .lab import COLUMN_IN_NAME, check_folds, each_content_once, fold_names, read_wells
 from .seen import Eyes, see_all
 
 FROZEN_PLATES = range(4)
@@ -45,6 +48,9 @@ REMEMBERED_PLATES = range(4, 8)
 
 OUTER_FOLDS = 10
 """That judge; with steps that fit the network `INNER_FOLDS`, because folds within folds then share their fits."""
+
+LEAST_FOLDS = 3
+"""One judges, and the step is chosen by leaving out one of the others."""
 
 Writer = Callable[[Decides, PossibleGroups, str], None]
 
@@ -70,6 +76,7 @@ class Plan:
     last_layer: bool = False
     start: Path | None = None
     remember: tuple[Path, ...] = ()
+    crystal_from: float = DEFAULTS.crystal_from
     jobs: int = 1
 
 
@@ -78,13 +85,15 @@ class Adapted:
     """The results of an adaptation.
 
     `step` is how far it went (`choose.STEPS`); `folds` has (fold, wells, right before, right after, step) for the
-    certain judgements; `failed` maps an image to the reason.
+    certain judgements; `left_out` maps an image that is not fitted to, or a frozen one that can't judge, to the reason;
+    `notes` say what else weakens the figures.
     """
 
     comparison: Comparison
     step: str
     folds: list[tuple[str, int, int, int, str]]
-    failed: dict[Path, str]
+    left_out: dict[Path, str]
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,22 +119,24 @@ def adapt(plan: Plan, bar: Bar) -> Adapted:
     """
     if plan.out.resolve() in (plan.current.resolve(), PACKAGED.resolve()):
         raise ConfigError(f"{plan.out}: holds the weights in use; write the candidate into another folder")
-    truths, frozen = _divided(plan)
+    truths, frozen, left_out = _divided(plan)
     names = dict(zip([t.path for t in truths], fold_names(truths, plan.folds, plan.column_from), strict=True))
     start, eyes, second = in_use(plan.current, plan.second_opinion, plan.out / "work" / "seen", plan.jobs)
     with bar("reading wells", len(truths)) as advance:
-        truths, wells, failed = see_all(eyes, truths, names, advance)
+        truths, wells, unread = see_all(eyes, truths, names, advance)
+    left_out |= unread
     if not truths:
-        raise ConfigError(f"{plan.wells}: no image can be read; the first error: {next(iter(failed.values()))}")
+        raise ConfigError(f"{plan.wells}: no image can be read; the first error: {next(iter(unread.values()))}")
+    check_folds(wells.folds.tolist(), f" ({len(unread)} others can't be read)" if unread else "")
     recalled, remembered = _remembered(plan, eyes, len(truths), bar)
     steps, network = _steps(plan, [*truths, *recalled], len(truths), bar)
     outer = INNER_FOLDS if plan.last_layer else OUTER_FOLDS
     with bar("folds", min(outer, len(set(wells.folds))) + 1) as advance:
-        nested = judge_nested(start, wells, remembered, steps, outer, advance)
-        chosen = choose(start, wells, remembered, steps)
+        nested = judge_nested(start, wells, remembered, steps, outer, advance, crystal_from=plan.crystal_from)
+        chosen = choose(start, wells, remembered, steps, plan.crystal_from)
         advance()
-    before = called(start.probabilities(wells))
-    after = before if chosen.name == NONE else called(nested.p)
+    before = called(start.probabilities(wells), plan.crystal_from)
+    after = before if chosen.name == NONE else called(nested.p, plan.crystal_from)
     sure = wells.weight >= 1
     sources = []
     for name in sorted({truth.source for truth in truths}):
@@ -138,14 +149,18 @@ def adapt(plan: Plan, bar: Bar) -> Adapted:
         candidate.write_candidate(plan.out, plan.current, chosen.decider, possible, second)
     else:
         network(chosen.decider, possible, second)
+    made = default_models(plan.out)
+    notes = _notes(truths, frozen, wells, is_adapted(plan.current))
     frozen += _compared(plan)
     keep = plan.out / "work" / "scores"
-    sources += candidate.frozen_sources(frozen, plan.current, plan.out, keep, plan.jobs, plan.second_opinion)
+    settings = Scoring(second_opinion=plan.second_opinion, crystal_from=plan.crystal_from)
+    judged, unread = candidate.frozen_sources(frozen, plan.current, plan.out, keep, plan.jobs, settings)
     adapted = Adapted(
-        candidate.compare(plan.out, plan.current, sources),
+        candidate.compare(plan.out, plan.current, made, [*sources, *judged], second, plan.crystal_from),
         chosen.name,
         _by_fold(wells, nested, before, after),
-        failed,
+        left_out | unread,
+        notes,
     )
     _write(plan, adapted, chosen, wells, remembered)
     _write_wells(plan.out, truths, before, after)
@@ -160,10 +175,12 @@ def judge_nested(
     most: int,
     advance: Callable[[], object] = lambda: None,
     draw: Callable[[Wells, int], Wells] | None = None,
+    crystal_from: float = DEFAULTS.crystal_from,
 ) -> Nested:
     """Judge each well by a step that was chosen and fitted without its fold, of which there are at most `most`.
 
     With `draw`, by some of the other wells, which it is given with the number of the fold that is left out.
+    `crystal_from` is as for `choose`.
     """
     parts = in_parts(wells, most)
     folds = parts.folds.astype(np.int64)
@@ -171,7 +188,8 @@ def judge_nested(
     taken = []
     for fold in np.unique(folds):
         here = folds == fold
-        chosen = choose(start, draw(wells[~here], fold) if draw else parts[~here], remembered, steps)
+        others = draw(wells[~here], fold) if draw else parts[~here]
+        chosen = choose(start, others, remembered, steps, crystal_from)
         p[here] = chosen.decider.probabilities(wells[here])
         taken.append(chosen.name)
         advance()
@@ -212,10 +230,11 @@ def in_use(current: Path, second_opinion: Path | None, keep: Path, jobs: int) ->
     )
 
 
-def _divided(plan: Plan) -> tuple[list[Truth], list[Truth]]:
-    """Return the lab's wells, and the real ones that are never fitted to.
+def _divided(plan: Plan) -> tuple[list[Truth], list[Truth], dict[Path, str]]:
+    """Return the lab's wells, the real ones that are never fitted to, and why others of the lab's are left out.
 
-    A well that is in both, perhaps by a copy of its image, is frozen, except if both are read from the same place.
+    A well that is in both, perhaps by a copy of its image, is frozen, except if both are read from the same place. So
+    is its drop at other inspections, whose images are nearly the same.
     """
     truths = read_wells(plan.wells, plan.only)
     frozen = []
@@ -226,10 +245,51 @@ def _divided(plan: Plan) -> tuple[list[Truth], list[Truth]]:
             given = [truth for truth in given if truth.path.resolve() not in own]
         frozen += given
     never = {key for truth in frozen for key in keys_of(truth.path)}
-    truths = [truth for truth in truths if never.isdisjoint(keys_of(truth.path))]
-    if not truths:
+    keys = {truth.path: keys_of(truth.path) for truth in truths}
+    drops = {(truth.plate, truth.well) for truth in truths if not never.isdisjoint(keys[truth.path])}
+    drops |= {(truth.plate, truth.well) for truth in frozen}
+    left_out, others = {}, []
+    for truth in truths:
+        if not never.isdisjoint(keys[truth.path]):
+            continue
+        if truth.well and (truth.plate, truth.well) in drops:
+            left_out[truth.path] = "frozen, since another image of this drop is"
+        else:
+            others.append(truth)
+    if not others:
         raise ConfigError(f"{plan.wells}: all wells are frozen; none are left to adapt to")
-    return truths, frozen
+    kept, twice = each_content_once(others, keys)
+    if not kept:
+        raise ConfigError(f"{plan.wells}: no well is left; the first that is left out: {next(iter(twice.items()))}")
+    return kept, frozen, left_out | twice
+
+
+def is_adapted(weights: Path) -> bool:
+    """Tell whether a folder's classifier was adapted before."""
+    _, data = find_model(default_models(weights)[1], "classifier", [weights])
+    return DECISION.encode() in data
+
+
+def _notes(truths: Sequence[Truth], frozen: Sequence[Truth], wells: Wells, again: bool = False) -> tuple[str, ...]:
+    """Say what weakens the figures, for people; `again` says that the models in use were adapted before."""
+    notes = []
+    if again:
+        notes.append(
+            "the models in use were adapted before: on wells that they were adapted to, their figures and the "
+            "candidate's are too good; what the candidate gains is still judged without these wells"
+        )
+    if shared := sorted({truth.plate for truth in truths} & {truth.plate for truth in frozen}):
+        names = ", ".join(shared[:3]) + (f" and {len(shared) - 3} more" if len(shared) > 3 else "")
+        notes.append(
+            f"wells of {names} are fitted to, where frozen wells are too: these say less of lost crystals than frozen "
+            "wells of other plates would"
+        )
+    if len(set(wells.folds)) < LEAST_FOLDS:
+        notes.append(
+            f"all wells are in {len(set(wells.folds))} folds: without one of them no step can be chosen, so nothing "
+            f"can be shown to be better; score wells of {LEAST_FOLDS} plates, or of {LEAST_FOLDS} columns of one"
+        )
+    return tuple(notes)
 
 
 def _remembered(plan: Plan, eyes: Eyes, first: int, bar: Bar) -> tuple[list[Truth], Wells]:
@@ -265,7 +325,7 @@ def _nothing_to_write(decider: Decides, possible: PossibleGroups, second: str) -
 
 
 def _render(plan: Plan, name: str, plates: range, wells: int) -> Path:
-    folder = plan.out / "work" / name
+    folder = plan.out / "work" / f"renderer-{RENDERER}" / name  # one of another version would refuse them
     render_evaluation_plates(folder, plates, wells, plan.jobs, VALIDATION_PLATES)
     return folder
 
@@ -290,6 +350,7 @@ def _write(plan: Plan, adapted: Adapted, chosen: Chosen, wells: Wells, remembere
         f"# What decides, adapted: {comparison.verdict}",
         "",
         *(f"* {reason}" for reason in comparison.reasons),
+        *(f"* note: {note}" for note in adapted.notes),
         "",
         f"{len(wells)} scored wells ({counts}), {len(remembered)} rendered wells to remember; {what}. The lab's wells "
         "are judged by a step chosen and fitted without their fold, and only those with a certain judgement count; "
@@ -309,7 +370,7 @@ def _write(plan: Plan, adapted: Adapted, chosen: Chosen, wells: Wells, remembere
             [tuple(map(str, row)) for row in adapted.folds],
         ),
         "",
-        *(f"* not read: {path}: {reason}" for path, reason in adapted.failed.items()),
+        *(f"* left out: {path}: {reason}" for path, reason in adapted.left_out.items()),
     ]
     write_atomically(plan.out / "report.md", ("\n".join(report).rstrip() + "\n").encode())
     current = default_models(plan.current)[1]

@@ -10,8 +10,9 @@ from typing import Any
 import click
 
 from xtalgrid_core.command_group import say
+from xtalgrid_core.options import DEFAULTS
 
-from .options import FILE, FOLDER, Command
+from .options import FILE, FOLDER, Command, finite
 
 
 @click.command("adapt", cls=Command)
@@ -61,6 +62,14 @@ from .options import FILE, FOLDER, Command
     type=FOLDER,
     help="With --last-layer: training set with patches to remember (default: render wells).",
 )
+@click.option(
+    "--crystal-from",
+    default=DEFAULTS.crystal_from,
+    show_default=True,
+    type=click.FloatRange(0, 1, min_open=True),
+    callback=finite,
+    help="Probability from which a well is called a crystal; work.crystal_from, where that is set.",
+)
 @click.option("--jobs", default=2, show_default=True, type=click.IntRange(1), help="Number of workers.")
 def adapt(wells: Path, out: Path, last_layer: bool, **options: Any) -> None:
     """Fit what decides to a lab's own scored WELLS; write the candidate and its comparison to OUT.
@@ -74,13 +83,15 @@ def adapt(wells: Path, out: Path, last_layer: bool, **options: Any) -> None:
 
     chosen = {key: value for key, value in options.items() if value is not None}
     result = run(Plan(wells=wells, out=out, last_layer=last_layer, **chosen), bar)
-    for path, reason in result.failed.items():
-        say(f"failed  {path}: {reason}", err=True)
+    for path, reason in result.left_out.items():
+        say(f"left out  {path}: {reason}", err=True)
     for fold, number, before, after, step in result.folds:
         say(f"{fold}: {after} of {number} right, {before} before ({step})")
     say(f"{result.comparison.verdict} ({result.step}):")
     for reason in result.comparison.reasons:
         say(f"  {reason}")
+    for note in result.notes:
+        say(f"note: {note}")
     say(f"report: {out / 'report.md'}")
     if result.comparison.verdict == "better":
         say(f"to use it: xtalgrid model promote {out}")

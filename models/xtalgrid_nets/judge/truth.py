@@ -76,6 +76,8 @@ class Truth:
         Picture of the drop (white on black) to judge the outline against, or None.
     pixel_size_um
         Micrometres per pixel; None to guess.
+    well
+        Name of the drop on its plate, such as ``A1a``; empty if it is not known.
     """
 
     path: Path
@@ -87,6 +89,7 @@ class Truth:
     sure: bool = True
     mask: Path | None = None
     pixel_size_um: float | None = None
+    well: str = ""
 
 
 def real_wells(folder: Path) -> list[Truth]:
@@ -165,9 +168,10 @@ def lab_wells(table: Path) -> list[Truth]:
 
     A ``label`` is a group (``crystal``, ``precipitate``, ``other``, ``clear``), one of the other classes' names, or a
     score's two digits; an ``outcome`` is a class (so that ``precipitate`` means score 13), two digits, or, where only
-    the group is known, ``any crystal``. Where both are empty there is no judgement. A column ``source`` keeps sources
-    apart; ``low`` in a column ``confidence`` marks a judgement that does not count; ``pixel_size_um`` is the size of a
-    pixel.
+    the group is known, ``any crystal``. An empty cell means no judgement; if there are both columns, the label counts
+    where the outcome is empty. A column ``source`` keeps sources apart;
+    ``low`` in a column ``confidence`` marks a judgement that does not count; ``pixel_size_um`` is the size of a pixel,
+    and ``well`` the drop's name on its plate.
 
     Raises
     ------
@@ -193,11 +197,12 @@ def lab_wells(table: Path) -> list[Truth]:
                 path=table.parent / row["image"],
                 source=row.get("source") or table.parent.resolve().name,
                 kind="real",
-                plate=row["plate"],
+                plate=row["plate"].strip(),
                 group=group,
                 outcome=outcome,
                 sure=is_sure(row.get("confidence", ""), where),
                 pixel_size_um=pixel_size_um,
+                well=(row.get("well") or "").strip(),
             )
         )
     return each_once(truths)
@@ -223,7 +228,10 @@ def known_images(places: Iterable[Path]) -> frozenset[object]:
 def keys_of(path: Path) -> set[object]:
     """Return what an image is known by: where it lies, and the SHA-256 of its content if it can be read."""
     place = path.resolve()
-    return {place, sha256_of(place)} if place.is_file() else {place}
+    try:
+        return {place, sha256_of(place)} if place.is_file() else {place}
+    except OSError:
+        return {place}
 
 
 def rendered_plates(folder: Path) -> list[Truth]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,7 +23,7 @@ from ..exchange.import_scores import import_lines, import_scores, import_source
 from ..exchange.ispyb import open_ispyb
 from ..exchange.layouts import read_layout, unread
 from ..exchange.polo import export_runs
-from ..exchange.scored import export_scored
+from ..exchange.scored import ExportedScores, export_scored
 from ..reports.entries import Filter
 from ..steps.system import System
 from ..storage.permissions import outside
@@ -207,19 +208,22 @@ def export_scored_command(config: Config, out: Path, uv: tuple[str, ...]) -> Non
         done = export_scored(config, system.imager, system.ledger, out, uv)
     log_access(config, "export", kind="scored", wells=done.wells, out=str(out))
     tell(f"{done.wells} scored wells in {out}, {done.pairs} with a UV image")
+    for line in left_out_lines(done, config, "use xtalgrid-train sets dataset --map"):
+        tell(line)
+
+
+def left_out_lines(done: ExportedScores, config: Config, remedy: str) -> Iterator[str]:
+    """Say which scores have no label, and which were left out; `remedy` is for codes without an outcome."""
     if done.disputed:
-        tell(f"no label  {done.disputed} wells that people disagree about: see the column disagreement")
+        yield f"no label  {done.disputed} wells that people disagree about: see the column disagreement"
     if done.group_only:
-        tell(f"group     {done.group_only} wells of which people agree only on the group, such as 'any crystal'")
+        yield f"group     {done.group_only} wells of which people agree only on the group, such as 'any crystal'"
     if done.without_image:
-        tell(f"left out  {done.without_image} scores of inspections without an image that matches imager.patterns")
+        yield f"left out  {done.without_image} scores of inspections without an image that matches imager.patterns"
     if done.missing:
-        tell(f"left out  {done.missing} images that are not under imager.image_root ({config.image_root})")
+        yield f"left out  {done.missing} images that are not under imager.image_root ({config.image_root})"
     for code, number in sorted(done.codes.items()):
-        tell(
-            f"no outcome for score {code!r} ({number} wells): add it to imager.codes "
-            "or use xtalgrid-train sets dataset --map"
-        )
+        yield f"no outcome for score {code!r} ({number} wells): add it to imager.codes or {remedy}"
 
 
 EXCHANGE = (layout, import_scores_command, import_annotations_command, export_command, export_scored_command)

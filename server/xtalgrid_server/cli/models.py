@@ -14,8 +14,9 @@ from ..exchange.adapt import LEAST_WELLS, adapt
 from ..reports.models import list_models, model_lines, pair_text
 from ..steps.step import step, user
 from ..steps.system import System
+from .exchange import left_out_lines
 from .options import log_access, with_config
-from .printing import json_option, print_found
+from .printing import json_option, print_found, print_lines
 
 
 @click.group(cls=CommandGroup)
@@ -41,16 +42,21 @@ def model_adapt(config: Config, further: tuple[str, ...]) -> None:
 
     The scores of the viewer and of the imager's score table are exported to home/adapted, beside the candidate and its
     report. If that is better, `xtalgrid model promote` puts it into use. Wells in home/frozen/wells.csv are not fitted
-    to, but judged by. If neither scores nor options are new, nothing is done.
+    to, but judged by. If no score is new, and nothing else has changed, nothing is done.
     """
     with System(config) as system, step(config, "adapt"):
         made = adapt(config, system.imager, system.ledger, further)
     comparison = made.comparison
     log_access(config, "adapt", wells=made.labelled, verdict=comparison.verdict if comparison else "too few wells")
     say(f"{made.labelled} of {made.scored.wells} scored wells have a label that people agree on")
+    print_lines(left_out_lines(made.scored, config, "leave it out"))
     if comparison is None:
         say(f"too few: {LEAST_WELLS} are needed")
+        if made.withdrawn:
+            say(f"the last candidate in {made.folder} can't be promoted: people took back scores that it was made of")
         return
+    if made.fitted < made.labelled:
+        say(f"{made.fitted} of these are fitted to; the others are frozen, copies or can't be read: see the report")
     if not made.is_new:
         say(f"no new score since {comparison.made_at}")
     say(f"{comparison.verdict}:")

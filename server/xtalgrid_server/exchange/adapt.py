@@ -6,14 +6,19 @@ process of its own; it needs no more than the server has.
 
 from __future__ import annotations
 
+import csv
+import hashlib
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 from xtalgrid_core.comparison import COMPARISON, Comparison, read_comparison
-from xtalgrid_core.errors import ConfigError
+from xtalgrid_core.errors import BrokenModel, ConfigError
+from xtalgrid_core.files import write_atomically
+from xtalgrid_core.spreadsheets import dict_reader, open_text
 from xtalgrid_core.weights import MANIFEST, SECOND_OPINION, default_models, find_model
 
 from ..config import Config
@@ -25,7 +30,10 @@ from .scored import ExportedScores, export_scored
 LEAST_WELLS = 50
 """Fewer wells with a label are not adapted to."""
 
-SCORED, FROZEN = "scored.csv", "frozen/wells.csv"
+SCORED, FROZEN, WELLS = "scored.csv", "frozen/wells.csv", "wells.csv"
+
+MADE_OF = "made_of.txt"
+"""Fingerprint of all that the candidate was made of, written once it and its comparison are there."""
 
 _TRAIN = "from xtalgrid_nets.cli import main; main(prog_name='xtalgrid-train')"
 
@@ -34,8 +42,18 @@ _TRAIN = "from xtalgrid_nets.cli import main; main(prog_name='xtalgrid-train')"
 class AdaptedModel:
     """What `adapt` did.
 
-    `labelled` is the number of wells that it could adapt to; `comparison` is None if that were too few. `is_new` is
-    False if people gave no score since the last time.
+    Attributes
+    ----------
+    labelled
+        Number of exported wells that have a label.
+    fitted
+        Number of those that were fitted to. The others are frozen, copies, or can't be read.
+    comparison
+        None if wells with a label are too few.
+    is_new
+        False if nothing that it depends on has changed since the last time.
+    withdrawn
+        Whether the last candidate's comparison was removed, because people took back the scores that it was made of.
     """
 
     folder: Path
@@ -43,6 +61,8 @@ class AdaptedModel:
     labelled: int
     comparison: Comparison | None
     is_new: bool
+    fitted: int = 0
+    withdrawn: bool = False
 
 
 def adapt(config: Config, database: ImagerDatabase, ledger: Ledger, further: Sequence[str] = ()) -> AdaptedModel:
@@ -57,8 +77,8 @@ def adapt(config: Config, database: ImagerDatabase, ledger: Ledger, further: Seq
     Raises
     ------
     ConfigError
-        If the configuration names models, which no promotion would change, or if the fit fails; the message is its
-        last line.
+        If the configuration names models, which no promotion would change, or a rule that what is adapted has no part
+        in, or if the fit fails; the message is its last line.
     ModelError
         If the second opinion that the configuration names is not installed.
     """
@@ -66,34 +86,102 @@ def adapt(config: Config, database: ImagerDatabase, ledger: Ledger, further: Seq
     folder = config.home / "adapted"
     folder.mkdir(parents=True, exist_ok=True)
     table = folder / SCORED
-    before = table.read_bytes() if table.is_file() else b""
     scored = export_scored(config, database, ledger, table)
-    labelled = scored.wells - scored.disputed
-    current = models_in_use(config, ledger)
-    last = read_comparison(folder)
-    if labelled < LEAST_WELLS:
-        return AdaptedModel(folder, scored, labelled, None, is_new=False)
-    if last is not None and last.current == current and table.read_bytes() == before:
-        return AdaptedModel(folder, scored, labelled, last, is_new=False)
-    (folder / COMPARISON).unlink(missing_ok=True)  # a run that is killed leaves no comparison of other scores
-    command = [sys.executable, "-c", _TRAIN, "adapt", str(table), str(folder)]
+    if scored.labelled < LEAST_WELLS:
+        # Images that are away, as on a share that is off, are no reason to give up what was made of them.
+        takes_back = not scored.missing and (folder / COMPARISON).is_file()
+        if takes_back:
+            _forget(folder)
+        return AdaptedModel(folder, scored, scored.labelled, None, is_new=False, withdrawn=takes_back)
+    command = ["adapt", str(table), str(folder), "--crystal-from", repr(config.work.crystal_from)]
     command += ["--weights", str(weights)] if weights else []
     if config.work.second_opinion:
         entry, _ = find_model(config.work.second_opinion, "second_opinion", [config.weights])
         command += ["--second-opinion", str(config.weights / SECOND_OPINION / entry.file)]
-    if (config.home / FROZEN).is_file():
-        command += ["--frozen", str(config.home / FROZEN)]
-    done = subprocess.run([*command, *further], capture_output=True, text=True)
+    frozen = config.home / FROZEN
+    if frozen.is_file():
+        command += ["--frozen", str(frozen)]
+    command += further
+    made_of = _fingerprint(command, models_in_use(config, ledger), config.work.second_opinion, (table, frozen))
+    if (last := _last(folder, made_of)) is not None:
+        return AdaptedModel(folder, scored, scored.labelled, last, is_new=False, fitted=_rows(folder / WELLS))
+    _forget(folder)  # a run that is killed leaves no comparison of other scores
+    done = subprocess.run(
+        [sys.executable, "-c", _TRAIN, *command], capture_output=True, text=True, errors="backslashreplace"
+    )
     comparison = read_comparison(folder)
     if done.returncode or comparison is None:
-        why = (done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}").splitlines()[-1]
-        raise ConfigError(f"xtalgrid-train adapt: {why.removeprefix('Error: ')}")
-    return AdaptedModel(folder, scored, labelled, comparison, is_new=True)
+        raise ConfigError(f"xtalgrid-train adapt: {_why(done)}")
+    write_atomically(folder / MADE_OF, made_of.encode())
+    return AdaptedModel(folder, scored, scored.labelled, comparison, is_new=True, fitted=_rows(folder / WELLS))
+
+
+def _why(done: subprocess.CompletedProcess[str]) -> str:
+    """Say why the fit ended without a comparison."""
+    if done.returncode < 0:  # what it printed before that has nothing to do with it
+        return f"killed by signal {-done.returncode}, as where memory is short; nothing was made"
+    lines = (done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}").splitlines()
+    return lines[-1].removeprefix("Error: ")
+
+
+def _forget(folder: Path) -> None:
+    """Remove the comparison, without which no candidate is promoted; its other files stay."""
+    for name in (MADE_OF, COMPARISON):
+        (folder / name).unlink(missing_ok=True)
+
+
+def _last(folder: Path, made_of: str) -> Comparison | None:
+    """Return the comparison of the last run, if it would come out the same today."""
+    try:
+        same = (folder / MADE_OF).read_text(encoding="utf-8", errors="replace") == made_of
+        return read_comparison(folder) if same else None
+    except (FileNotFoundError, BrokenModel):
+        return None
+
+
+def _fingerprint(command: Sequence[str], models: tuple[str, str], second_opinion: str, tables: Sequence[Path]) -> str:
+    """Return a name for all that a candidate depends on: options, networks, and tables with the images they list."""
+    digest = hashlib.sha256(repr((metadata.version("xtalgrid"), command, models, second_opinion)).encode())
+    for table in tables:
+        if table.is_file():
+            digest.update(table.read_bytes())
+            digest.update(repr([_state(path) for path in _images(table)]).encode())
+    return digest.hexdigest()
+
+
+def _images(table: Path) -> Iterator[Path]:
+    """Yield the images of a table; what is wrong with it is for the fit to say."""
+    try:
+        with open_text(table) as stream:
+            for row in dict_reader(stream):
+                yield table.parent / (row.get("image") or "")
+    except (OSError, UnicodeError, csv.Error):
+        return
+
+
+def _state(path: Path) -> tuple[int, int] | None:
+    """Return size and time of an image, which tell another content without reading it; None if it is not there."""
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return None
+    return status.st_size, status.st_mtime_ns
+
+
+def _rows(table: Path) -> int:
+    """Return the number of lines of a table below its header."""
+    with open_text(table) as stream:
+        return sum(1 for _ in dict_reader(stream))
 
 
 def _weights(config: Config, ledger: Ledger) -> Path | None:
     """Return the folder whose default pair is in use; None: the package's."""
     work = config.work
+    if work.rule != "pooled":
+        raise ConfigError(
+            f'{config.file or "configuration"}: work.rule is "{work.rule}", and what is adapted decides only by the '
+            'rule "pooled"; remove that line, then adapt'
+        )
     for key, sha256 in (("segmenter", work.segmenter), ("classifier", work.classifier)):
         if sha256:
             raise ConfigError(

@@ -52,6 +52,8 @@ class ExportedScores:
         Rows written.
     pairs
         Rows with a UV image.
+    labelled
+        Rows with a label: an outcome, or a group.
     disputed
         Rows without a label: people disagree, or one of several gave a code that stands for no outcome.
     group_only
@@ -66,6 +68,7 @@ class ExportedScores:
 
     wells: int = 0
     pairs: int = 0
+    labelled: int = 0
     disputed: int = 0
     group_only: int = 0
     without_image: int = 0
@@ -136,6 +139,7 @@ def _row(config: Config, drop: ScoredDrop, state: DropState, done: ExportedScore
     differ = len({score.name for score in state.people}) > 1
     done.group_only += bool(outcome) and not code
     done.disputed += not outcome and not code
+    done.labelled += bool(outcome)
     return (
         path,
         mate or "",

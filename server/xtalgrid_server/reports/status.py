@@ -16,6 +16,7 @@ from ..imager.crystaltrak.database import ImagerDatabase
 from ..ledger.store import Ledger
 from ..steps.account import Account, Unscored, account, account_lines
 from ..steps.progress import archive
+from ..steps.promote import compared_otherwise
 from ..steps.step import LastRun, Pause, Running, hanging, is_locked, last_runs, paused
 
 _SHOWN = 20
@@ -52,6 +53,8 @@ class Status:
         Runs of steps that have taken more than a day.
     last_runs
         The newest run of each step that ran here.
+    compared_otherwise
+        How the comparison of the models in use differs from how new work is scored; empty: in no way that counts.
     without_workers
         Number of units that wait while no local grid runs.
     weights_away
@@ -84,6 +87,7 @@ class Status:
     paused: Pause | None
     hanging: tuple[Running, ...]
     last_runs: tuple[LastRun, ...]
+    compared_otherwise: str
     without_workers: int
     weights_away: str | None
     units: dict[str, int]
@@ -112,6 +116,7 @@ def status(config: Config, ledger: Ledger, imager: ImagerDatabase) -> Status:
         paused=paused(ledger),
         hanging=hanging(config),
         last_runs=last_runs(config),
+        compared_otherwise=compared_otherwise(config, ledger),
         without_workers=len(waiting) if is_local and not is_locked(config, "grid") else 0,
         weights_away=grid.lacks(waiting[0]) if waiting else None,
         units=_all(counts["units"], ("planned", "sent", "returned", "failed")),
@@ -144,6 +149,8 @@ def status_lines(status: Status) -> Iterator[str]:
     yield from others
     if status.last_runs:
         yield f"last runs   {', '.join(f'{run.name} {run.ago}' for run in status.last_runs)}"
+    if status.compared_otherwise:
+        yield f"models      {status.compared_otherwise}"
     yield f"units       {_pairs(status.units)}"
     yield from _grid_lines(status)
     yield f"results     {_pairs(status.results)}"

@@ -128,11 +128,13 @@ def promote(config: Config, ledger: Ledger, candidate: Path, *, force: str | Non
     segmenter, classifier = model_entries(config, ledger)
     current = segmenter.sha256, classifier.sha256
     if pair == current:
+        if set(pair) <= {entry.sha256 for entry in weights.entries(config)}:
+            weights.add(config, candidate, pair)  # files of theirs may be lost
         weights.mark(config, pair)  # a promotion that was killed at its end
         return pair
     comparison = read_comparison(candidate)
     if force is None:
-        _check_comparison(candidate, comparison, pair, current)
+        _check_comparison(config, candidate, comparison, pair, current)
     _try_out(candidate, pair)
     weights.add(config, candidate, pair)
     why = force or "; ".join(comparison.reasons if comparison else ())
@@ -204,8 +206,10 @@ def _check_configuration(config: Config, pair: Pair) -> None:
             )
 
 
-def _check_comparison(candidate: Path, comparison: Comparison | None, pair: Pair, current: Pair) -> None:
-    """Check that a candidate was compared with the pair now in use, and is better."""
+def _check_comparison(
+    config: Config, candidate: Path, comparison: Comparison | None, pair: Pair, current: Pair
+) -> None:
+    """Check that a candidate was compared with the pair now in use, as new work is scored, and is better."""
     force = "or promote it with --force REASON"
     if comparison is None:
         raise ConfigError(
@@ -221,12 +225,48 @@ def _check_comparison(candidate: Path, comparison: Comparison | None, pair: Pair
             f"{candidate / COMPARISON} is a comparison with {_short(comparison.current)}, but {_short(current)} "
             f"are in use now; compare again, {force}"
         )
+    if how := _compared_otherwise(config, comparison):
+        raise ConfigError(f"{candidate / COMPARISON} {how}; make it again with `xtalgrid model adapt`, {force}")
     if comparison.verdict != "better":
         raise ConfigError(
             "\n  ".join(
                 [f"{candidate} is not better than the models in use:", *comparison.reasons, f"improve it, {force}"]
             )
         )
+
+
+def _compared_otherwise(config: Config, comparison: Comparison) -> str:
+    """Say how the two were compared that differs from how new work is scored; empty: in no way that counts."""
+    work = config.work
+    if work.rule != "pooled":
+        return f'is by the rule "pooled", but work.rule is "{work.rule}"'
+    if comparison.second_opinion != work.second_opinion:
+        compared, now = (_second(sha256) for sha256 in (comparison.second_opinion, work.second_opinion))
+        return f"was made with {compared}, but new work is scored with {now} (work.second_opinion)"
+    if comparison.crystal_from != work.crystal_from:
+        compared = f"calls wells crystals from {comparison.crystal_from:g} on"
+        return f"{compared}, but work.crystal_from is {work.crystal_from:g}"
+    return ""
+
+
+def compared_otherwise(config: Config, ledger: Ledger) -> str:
+    """Say how the comparison that put the models in use into use differs from how new work is scored since.
+
+    Empty: in no way that counts, or none was made.
+    """
+    history = ledger.promotions.history()
+    pairs = promoted(history)
+    if not pairs or config.work.classifier or config.work.segmenter:
+        return ""
+    text = next(one.comparison for one in reversed(history) if one.action == "promote" and one.pair == pairs[-1])
+    if '"crystal_from"' not in text:  # forced without one, or of a version that did not say
+        return ""
+    how = _compared_otherwise(config, msgspec.json.decode(text, type=Comparison))
+    return how and f"the comparison of classifier {pairs[-1][1][:12]}… {how}; adapt again"
+
+
+def _second(sha256: str) -> str:
+    return f"the second opinion {sha256[:12]}…" if sha256 else "no second opinion"
 
 
 def _short(pair: Pair) -> str:

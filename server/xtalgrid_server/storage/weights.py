@@ -7,6 +7,7 @@ ledger decides which weights new work uses. A second opinion lies in the folder 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -103,6 +104,8 @@ def add(config: Config, candidate: Path, pair: Pair) -> None:
                     f"{role} {sha256[:12]}… already exists here with another calibration or pooling, "
                     "and work units that name it were sent; export it again, so that it gets a new name"
                 )
+            if not _is_whole(config, known[sha256]):  # listed, but deleted or damaged since
+                _keep(config.weights / known[sha256].file, data)
             continue
         config.weights.mkdir(parents=True, exist_ok=True)
         card = _card(candidate, model)
@@ -121,6 +124,14 @@ def mark(config: Config, pair: Pair) -> None:
     known = entries(config)
     if {(e.sha256, e.role) for e in known} >= set(zip(pair, ROLES, strict=True)):
         _write_manifest(config, known, pair)
+
+
+def _is_whole(config: Config, model: ModelEntry) -> bool:
+    path = config.weights / model.file
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest() == model.sha256
+    except OSError:
+        return False
 
 
 def _decides_by(model: ModelEntry) -> tuple[object, ...]:

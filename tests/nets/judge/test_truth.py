@@ -63,6 +63,16 @@ def test_where_people_disagree_only_what_they_agree_on_counts(tmp_path: Path) ->
     ]
 
 
+def test_a_label_counts_where_the_outcome_is_empty_and_blanks_make_no_other_plate(tmp_path: Path) -> None:
+    text = "plate,well,image,outcome,label\nA,A1a,a.jpg,clear,crystal\nA ,A2a,b.jpg,,precipitate\nA,,c.jpg,,\n"
+    found = lab_wells(table(tmp_path, text))
+    assert [(truth.plate, truth.well, truth.group) for truth in found] == [
+        ("A", "A1a", Group.CLEAR),
+        ("A", "A2a", Group.PRECIPITATE),
+        ("A", "", None),
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
