@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from xtalgrid_core import wire
 from xtalgrid_core.errors import ConfigError, FailureReason, ImageError
-from xtalgrid_core.options import DEFAULT_RULE, DEFAULTS, Mode, Options, Rule, group_limits
+from xtalgrid_core.options import DEFAULT_RULE, DEFAULTS, ZOOM, Mode, Options, Rule, group_limits, second_look
 from xtalgrid_core.weights import PACKAGED, Variant, default_options, second_opinion_at, with_second_opinion
 from xtalgrid_scoring.failures import failed
 from xtalgrid_scoring.networks import Networks
@@ -57,6 +57,9 @@ class Scorer:
     undecided : float or mapping of str to float, optional
         Rule pooled: a well is undecided if the probability of its group is lower; one number, or numbers by group, such
         as ``{"precipitate": 0.6, "clear": 0.6}``. Default: never.
+    zoom : float, optional
+        Rule pooled: an image of a guessed scale is scored a second time, as if magnified so many times, 1 to 10; 1:
+        only once.
 
     Attributes
     ----------
@@ -93,6 +96,7 @@ class Scorer:
         support: float = DEFAULTS.support,
         crystal_from: float = DEFAULTS.crystal_from,
         undecided: float | Mapping[str, float] | None = None,
+        zoom: float = ZOOM,
     ) -> None:
         if threads < 1:
             raise ConfigError(f"threads is {threads}; give at least 1")
@@ -108,6 +112,7 @@ class Scorer:
             "n_boxes": n_boxes,
             "support": support,
             "crystal_from": crystal_from,
+            "zoom": second_look(zoom),
         }
         defaults = default_options(self._folders[0] if self._folders else PACKAGED, variant)
         try:

@@ -33,6 +33,7 @@ Cutoff = Annotated[float, msgspec.Meta(gt=0, le=1)]
 Step = Annotated[int, msgspec.Meta(ge=1, le=256)]
 Boxes = Annotated[int, msgspec.Meta(ge=0, le=100)]
 Zoom = Annotated[float, msgspec.Meta(ge=1, le=10)]
+ZOOM = 2.5
 GroupLimits = tuple[Probability, Probability, Probability, Probability]
 """A probability for each of `outcomes.SCORED_GROUPS`."""
 
@@ -70,7 +71,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """Rule combined: a network of another kind that judges the whole picture (`weights`)."""
     combination: Combination | None = None
     """Rule combined: how its probabilities and ours are combined."""
-    zoom: Zoom | None = 2.5
+    zoom: Zoom | None = ZOOM
     """Rules pooled and combined: a picture whose pixel size is a guess is scored a second time, as if it were magnified
     so many times; None: once. See docs/decisions/0042-a-guessed-scale-is-looked-at-twice.md."""
     possible: PossibleGroups | None = None
@@ -103,6 +104,11 @@ def group_limits(value: float | Mapping[str, float]) -> GroupLimits | None:
         raise ValueError(f"undecided: {min(unknown)!r} is no group; choose from: {', '.join(SCORED_GROUPS)}")
     crystal, precipitate, other, clear = (limits.get(group, 0.0) for group in SCORED_GROUPS)
     return (crystal, precipitate, other, clear) if any(limits.values()) else None
+
+
+def second_look(zoom: float) -> float | None:
+    """Return `Options.zoom` from a number, of which 1 means that an image is scored once."""
+    return None if zoom == 1 else zoom
 
 
 def first_opinion(options: Options) -> Options:

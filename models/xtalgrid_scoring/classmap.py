@@ -18,7 +18,7 @@ from xtalgrid_core.pooling import group_sums
 from .drop import NoDrop, WellDrop, cut_out, never_stop
 from .map_files import map_pngs
 from .networks import Networks
-from .score import check_size
+from .score import check_size, look
 
 NEAR = 5
 """Cells along a side that say what is near a point: 80 pixels, 90 µm."""
@@ -86,13 +86,16 @@ def draw_maps(data: bytes, networks: Networks, pixel_size_um: float | None = Non
 def overlay_maps(data: bytes, networks: Networks, pixel_size_um: float | None = None) -> dict[Group, Float]:
     """Return the maps that `draw_maps` draws, as numbers 0..1.
 
-    Each group's map, ``(H, W)``, has the shape of the well image, with at most `SIDE` pixels along the longer side.
+    Each group's map, ``(H, W)``, has the shape of the well image, with at most `SIDE` pixels along the longer side. If
+    the pixel size is a guess, it is drawn at the scale at which the well is decided (`score.look`).
     """
     if not networks.is_dense:
         raise ConfigError("this classifier scores chops one by one and has no class map; use a dense classifier")
     well = cut_out(WellImage(data), networks.mask, pixel_size_um, check=partial(check_size, options=DEFAULTS))
     if isinstance(well, NoDrop):
         return {group: np.zeros(_size(well.height, well.width)[::-1], np.float32) for group in SCORED_GROUPS}
+    if well.scale.is_guess and networks.pooling is not None:
+        return overlay_maps(data, networks, look(well, DEFAULTS, networks).well.scale.um)
     maps = group_maps(class_map(well.view, networks.class_map, never_stop))
     inside = _inside(well)
     return {group: _placed(values, well) * inside for group, values in zip(SCORED_GROUPS, maps, strict=True)}

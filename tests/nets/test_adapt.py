@@ -211,7 +211,9 @@ def test_an_adapted_last_block_is_promoted_scores_new_work_and_is_rolled_back(
     from xtalgrid_server.config import from_string
     from xtalgrid_server.steps.system import System
 
-    def freest(start: Decider, wells: Wells, remembered: Wells, steps: Sequence[tuple[str, Step]]) -> Chosen:
+    def freest(
+        start: Decider, wells: Wells, remembered: Wells, steps: Sequence[tuple[str, Step]], crystal_from: float
+    ) -> Chosen:
         name, step = steps[-1]
         return Chosen(name, step(start, with_kept(wells, remembered)), ())
 

@@ -75,7 +75,7 @@ is never sure."""
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "pooled": {},
-    "pooled, exact": {"mode": "exact", "step": 50, "crystal_from": 0.04, "undecided": 0.3},
+    "pooled, exact": {"mode": "exact", "step": 50, "crystal_from": 0.04, "undecided": 0.3, "zoom": 1.0},
     "group": {"rule": "group", "threshold": 0.6, "support": 0.1},
     "group, exact": {"rule": "group", "mode": "exact", "step": 100, "n_boxes": 1},
     "published": {"rule": "published", "step": 80, "n_boxes": 2, "threshold": 0.5},

@@ -27,7 +27,7 @@ from xtalgrid_core.frames import SUFFIX as FRAME_SUFFIX
 from xtalgrid_core.frames import frame, percent
 from xtalgrid_core.images import SUFFIXES, read_image
 from xtalgrid_core.lines import LineFormatter, json_lines
-from xtalgrid_core.options import DEFAULTS, Rule, group_limits
+from xtalgrid_core.options import DEFAULTS, ZOOM, Rule, group_limits, second_look
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_core.spreadsheets import csv_line
 from xtalgrid_scoring.failures import read_file
@@ -195,6 +195,14 @@ def main() -> None:
     help="Rule pooled: a well of a lower probability is undecided; 0: never.",
 )
 @click.option(
+    "--zoom",
+    type=click.FloatRange(1, 10),
+    default=ZOOM,
+    show_default=True,
+    callback=_finite,
+    help="Rule pooled: without a known pixel size, score again as if magnified so many times; 1: score once.",
+)
+@click.option(
     "--pixel-size",
     type=click.FloatRange(0.05, 50),
     callback=_finite,
@@ -226,6 +234,7 @@ def score(
     support: float,
     crystal_from: float,
     undecided: float,
+    zoom: float,
     pixel_size: float | None,
     variant: weights.Variant | None,
     second_opinion: Path | None,
@@ -259,6 +268,7 @@ def score(
         support=support,
         crystal_from=crystal_from,
         undecided=group_limits(undecided),
+        zoom=second_look(zoom),
     )
     folders = [weights_folder] if weights_folder else []
     has_second = second_opinion is not None

@@ -49,6 +49,7 @@ def _settings(threshold: float, options: dict[str, Any]) -> Settings:
         support=options["support"],
         crystal_from=options["crystal_from"],
         undecided=options["undecided"],
+        zoom=options["zoom"],
         exact=options["exact"],
         variant=options["variant"],
         weights=options["weights"],

@@ -10,7 +10,7 @@ from typing import Any, get_args
 import click
 
 from xtalgrid_core.errors import XtalgridError, not_installed
-from xtalgrid_core.options import DEFAULTS, Rule
+from xtalgrid_core.options import DEFAULTS, ZOOM, Rule
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -56,7 +56,7 @@ def weights_options(command: _Command) -> _Command:
 def scoring_options(command: _Command) -> _Command:
     """Add the worker's scoring options, and `weights_options`.
 
-    They are ``--rule``, ``--support``, ``--crystal-from``, ``--undecided`` and ``--exact``.
+    They are ``--rule``, ``--support``, ``--crystal-from``, ``--undecided``, ``--zoom`` and ``--exact``.
     """
     return _with(
         weights_options(command),
@@ -78,6 +78,14 @@ def scoring_options(command: _Command) -> _Command:
             show_default=True,
             callback=finite,
             help="Rule pooled: minimum p_crystal to call a well a crystal.",
+        ),
+        click.option(
+            "--zoom",
+            type=click.FloatRange(1, 10),
+            default=ZOOM,
+            show_default=True,
+            callback=finite,
+            help="Rule pooled: score an image of a guessed scale again as if magnified so many times; 1: once.",
         ),
         click.option(
             "--undecided",

@@ -26,7 +26,7 @@ from xtalgrid_core.chops import STEP
 from xtalgrid_core.combination import Combination
 from xtalgrid_core.errors import RETRYABLE, ConfigError
 from xtalgrid_core.files import write_atomically
-from xtalgrid_core.options import DEFAULT_RULE, DEFAULTS, Options, Rule, group_limits
+from xtalgrid_core.options import DEFAULT_RULE, DEFAULTS, ZOOM, Options, Rule, group_limits, second_look
 from xtalgrid_core.weights import (
     MANIFEST,
     PACKAGED,
@@ -60,6 +60,7 @@ class Settings:
     support: float = DEFAULTS.support
     crystal_from: float = DEFAULTS.crystal_from
     undecided: float = 0.0
+    zoom: float = ZOOM
     exact: bool = False
     step: int | None = None
     n_boxes: int = DEFAULTS.n_boxes
@@ -87,6 +88,7 @@ class Settings:
             support=self.support,
             crystal_from=self.crystal_from,
             undecided=group_limits(self.undecided),
+            zoom=second_look(self.zoom),
         )
         if self.second_opinion is None:
             return alone
@@ -110,7 +112,8 @@ class Settings:
         """Describe the options that matter for the rule, for people."""
         by_chops = f"--threshold {self.threshold} --support {self.support}"
         undecided = f" --undecided {self.undecided}" if self.undecided else ""
-        by = f"--crystal-from {self.crystal_from}{undecided}" if self.rule == "pooled" else by_chops
+        zoom = f" --zoom {self.zoom:g}" if self.zoom != ZOOM else ""
+        by = f"--crystal-from {self.crystal_from}{undecided}{zoom}" if self.rule == "pooled" else by_chops
         variant = f" --variant {self.variant}" if self.variant else ""
         second = f" --second-opinion {self.second_opinion}" if self.second_opinion else ""
         return f"--rule {self.rule} {by}{' --exact' if self.exact else ''}{variant}{second}"

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, field
 
-from xtalgrid_core.options import DEFAULT_RULE, DEFAULTS, Boxes, Cutoff, Mode, Probability, Rule, Step
+from xtalgrid_core.options import DEFAULT_RULE, DEFAULTS, ZOOM, Boxes, Cutoff, Mode, Probability, Rule, Step, Zoom
 from xtalgrid_core.outcomes import CLASSES, Outcome
 
 from ..domain.light import Light, LightRules
@@ -202,6 +202,8 @@ class Work(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Rule pooled: minimum p_crystal to call a well a crystal. Lower: fewer missed crystals, more false ones."""
     undecided: Part | UndecidedBelow = 0.0
     """Rule pooled: a well of a lower probability is undecided; one number, or one for each group; 0: never."""
+    zoom: Zoom = ZOOM
+    """Rule pooled: images of a guessed scale are scored a second time, as if magnified so many times; 1: once."""
     segmenter: str = ""
     """SHA-256 of the segmenter's weights; empty: those promoted last, else the package's default."""
     classifier: str = ""

@@ -20,7 +20,7 @@ import msgspec
 
 from xtalgrid_core import wire
 from xtalgrid_core.errors import ConfigError, FailureReason, ImageError
-from xtalgrid_core.options import Options, group_limits
+from xtalgrid_core.options import Options, group_limits, second_look
 from xtalgrid_core.weights import no_pooling, with_second_opinion
 
 from ..config import Config
@@ -91,8 +91,8 @@ def work_options(config: Config, ledger: Ledger) -> Options:
     limits = work.undecided if isinstance(work.undecided, float) else msgspec.structs.asdict(work.undecided)
     models = {"segmenter": segmenter.sha256, "classifier": classifier.sha256, "second_opinion": None}
     judged = {"undecided": group_limits(limits), "possible": classifier.possible}
-    if work.rule != "pooled" or config.imager.pixel_size_um:
-        judged["zoom"] = None  # nothing is looked at twice, so the option must not count in a score's identity
+    is_once = work.rule != "pooled" or config.imager.pixel_size_um
+    judged["zoom"] = None if is_once else second_look(work.zoom)  # unused, it must not count in a score's identity
     options = Options(**how | models | judged)
     if not work.second_opinion:
         return options
