@@ -92,8 +92,8 @@ def work_options(config: Config, ledger: Ledger) -> Options:
     models = {"segmenter": segmenter.sha256, "classifier": classifier.sha256, "second_opinion": None}
     judged = {"undecided": group_limits(limits), "possible": classifier.possible}
     is_once = work.rule != "pooled" or config.imager.pixel_size_um
-    judged["zoom"] = None if is_once else second_look(work.zoom)  # unused, it must not count in a score's identity
-    options = Options(**how | models | judged)
+    zoom = {"zoom": None if is_once else second_look(work.zoom)}  # unused, it must not count in a score's identity
+    options = Options(**how | models | judged | zoom)
     if not work.second_opinion:
         return options
     return with_second_opinion(options, second_opinion_entry(config), [config.weights])
