@@ -28,8 +28,9 @@ MAX_SIDE = 6_000
 MAX_CHOPS = 20_000
 """Maximum chops of one image; 6,000 × 6,000 pixels at the paper's step have 13,456."""
 
-_CLEARLY = 0.05
-"""Two computers rarely differ by so much, so that they keep the same scale."""
+_CLEARLY, _LIKELY = 0.05, 0.5
+"""Two computers rarely differ by so much, so that they keep the same scale; below even odds a second look finds more
+false crystals than true ones."""
 
 
 def score_image(
@@ -121,14 +122,14 @@ def look(
 
     A picture of unknown scale may show a whole well, as the guess assumes, or a part of one from close by, where a
     crystal is larger than a chop. Therefore it is looked at again, as if it were magnified `Options.zoom` times; what
-    is seen then is kept if our networks find crystals clearly more probable.
+    is seen then is kept if our networks find crystals likely, and clearly more so than before.
     """
     seen = _look_once(well, options, networks, pause, second)
     if options.zoom is None or not options.is_pooled or not well.scale.is_guess:
         return seen
     closer = _look_once(well.magnified(options.zoom), options, networks, pause, second)
-    is_clearer = closer.decision.own_groups[0] > seen.decision.own_groups[0] + _CLEARLY
-    return closer if is_clearer else seen
+    least = max(seen.decision.own_groups[0] + _CLEARLY, _LIKELY)
+    return closer if closer.decision.own_groups[0] > least else seen
 
 
 def _look_once(
