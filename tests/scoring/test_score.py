@@ -53,7 +53,8 @@ class WholeThingsOnly(FixedNetworks):
         is_whole = red.any((1, 2)) & ~edges.any(0)
         rows = np.zeros((len(chops), len(CLASSES)), np.float32)
         rows[is_whole, CLASSES.index(Outcome.HARVESTABLE)] = 1
-        rows[~is_whole, CLASSES.index(Outcome.CLEAR)] = 1
+        rows[~is_whole, CLASSES.index(Outcome.CLEAR)] = 0.6
+        rows[~is_whole, CLASSES.index(Outcome.PRECIPITATE)] = 0.4
         return rows
 
 
