@@ -28,9 +28,11 @@ MAX_SIDE = 6_000
 MAX_CHOPS = 20_000
 """Maximum chops of one image; 6,000 × 6,000 pixels at the paper's step have 13,456."""
 
-_CLEARLY, _LIKELY = 0.05, 0.5
-"""Two computers rarely differ by so much, so that they keep the same scale; below even odds a second look finds more
-false crystals than true ones."""
+_CLEARLY = 0.05
+"""Two computers rarely differ by so much, so that they keep the same scale."""
+
+_LIKELY = 0.5
+"""Below even odds a second look finds more false crystals than true ones."""
 
 
 def score_image(

@@ -86,7 +86,8 @@ def explain_well(
     if isinstance(well, NoDrop):
         decision = without_drop(well.drop.confidence, options, networks.calibration)
         return f"{words.outcome(decision)}; {words.groups(decision)}; there is no drop to draw", []
-    well = look(well, options, networks).well
+    if well.scale.is_guess:
+        well = look(well, options, networks).well
     explained = explain(well, networks, net, options, samples)
     description = [words.outcome(explained.decision), words.groups(explained.decision), words.rule(options)]
     return "; ".join(description), [
