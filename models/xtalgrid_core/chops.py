@@ -7,12 +7,12 @@ that starts at 0 and extends past the edge; `cut` fills the part outside by refl
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-CHOP = 256
+CHOP: Final = 256
 """Side of a chop in pixels at the reference scale."""
 
 STEP = 50

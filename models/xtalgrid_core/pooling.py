@@ -5,16 +5,20 @@ The well shows only in all chops together: one chop that looks like a crystal me
 little. Therefore the chops' probabilities are pooled, and a multinomial logistic regression, fitted to rendered wells
 (``xtalgrid-train judge calibrate``), turns them into probabilities for the well: stacking (Wolpert 1992) of the
 instance-level results of multiple-instance learning. The same fit calibrates these probabilities.
+
+The chops may be of several sizes: what is larger than a chop of 256 pixels shows in one of 512, seen at half the scale
+(docs/decisions/0043-chops-of-two-sizes.md).
 """
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from .chops import CHOP
 from .outcomes import CLASSES, GROUP_CLASSES, SCORED_GROUPS, Group
 
 Floats = npt.NDArray[np.float64]
@@ -30,16 +34,26 @@ LEAST = 1e-4
 """Probabilities are clipped to this distance from 0 and 1, as networks are not reliable beyond."""
 
 
-class Pooling(msgspec.Struct, frozen=True):
-    """A fitted logistic regression: for each of `SCORED_GROUPS`, weights of the `FEATURES` and an intercept."""
+ChopSize = Literal[256, 512]
+"""Side of a chop in pixels at the reference scale. The network sees a larger one reduced to `CHOP` pixels."""
+
+
+class Pooling(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A fitted logistic regression: for each of `SCORED_GROUPS`, weights of the `FEATURES` and an intercept.
+
+    `chop_sizes`: the sizes of the chops that it was fitted to, and is for, all of them as one set.
+    """
 
     weights: tuple[tuple[float, ...], ...]
     intercepts: tuple[float, ...]
+    chop_sizes: tuple[ChopSize, ...] = (CHOP,)
 
     def __post_init__(self) -> None:
         groups = len(SCORED_GROUPS)
         if len(self.intercepts) != groups or [len(row) for row in self.weights] != [FEATURES] * groups:
             raise ValueError(f"a pooling must have {groups} rows of {FEATURES} weights, and {groups} intercepts")
+        if not self.chop_sizes or len(set(self.chop_sizes)) != len(self.chop_sizes):
+            raise ValueError(f"a pooling is for chops of one or more different sizes, not of {list(self.chop_sizes)}")
 
     def __call__(self, probabilities: npt.NDArray[np.floating], coverage: float) -> Floats:
         """Return the probabilities of `SCORED_GROUPS`, ``(4,)``, which sum to 1; for the parameters see `features`."""

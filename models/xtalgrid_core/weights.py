@@ -86,10 +86,17 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
     """For int8 weights, the SHA-256 of the fp32 weights they were made from."""
 
 
+Schema = Literal[1, 2]
+"""2: a pooling may be for chops of several sizes (`Pooling.chop_sizes`), which readers of 1 would ignore."""
+
+SCHEMA: Schema = 2
+"""Version in which manifests are written."""
+
+
 class WeightsManifest(msgspec.Struct, frozen=True, kw_only=True):
     """Content of ``manifest.json``; `default` names one model for each role by its SHA-256."""
 
-    schema: Literal[1]
+    schema: Schema
     default: Mapping[Role, str]
     models: tuple[ModelEntry, ...]
 

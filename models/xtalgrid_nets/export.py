@@ -22,7 +22,16 @@ from xtalgrid_core.errors import ModelError
 from xtalgrid_core.files import replacing, write_atomically
 from xtalgrid_core.images import SEGMENTER_SIDE
 from xtalgrid_core.outcomes import CLASSES, GROUP_CLASSES, Group
-from xtalgrid_core.weights import MANIFEST, ModelEntry, Role, Variant, WeightsManifest, find_model, read_manifest
+from xtalgrid_core.weights import (
+    MANIFEST,
+    SCHEMA,
+    ModelEntry,
+    Role,
+    Variant,
+    WeightsManifest,
+    find_model,
+    read_manifest,
+)
 
 from .networks import NETWORKS, class_map_of
 from .states import SEGMENTERS, load_trained, rebuilt
@@ -239,7 +248,7 @@ def _make(
             default[entry.role] = entry.sha256
     made_here = {entry.sha256 for entry in entries}
     sent = [entry for entry in before if entry.file == f"{entry.sha256}.onnx" and entry.sha256 not in made_here]
-    return WeightsManifest(schema=1, default=default, models=(*entries, *sent)), before
+    return WeightsManifest(schema=SCHEMA, default=default, models=(*entries, *sent)), before
 
 
 def _quantize_trained(state: Path, origin: str, int8: Path, data: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from xtalgrid_core.chops import Box, dense_window, sliding_window
+from xtalgrid_core.chops import CHOP, Box, dense_window, sliding_window
 from xtalgrid_core.dense import Float
 from xtalgrid_core.drops import DropDetection, chops_over, crop_around, find_drop
 from xtalgrid_core.images import Picture, Pixels, resize
@@ -45,22 +45,33 @@ class WellDrop:
     crop: Box
     view: Pixels
 
-    def chops(self, mode: Mode, step: int) -> list[Box]:
-        """Return the chops of the view that touch the drop; all of them if no drop was found."""
+    def chops(self, mode: Mode, step: int, size: int = CHOP) -> list[Box]:
+        """Return the chops of the view that touch the drop; all of them if no drop was found.
+
+        Those of twice the size lie on a grid of twice the step.
+        """
         grid = dense_window if mode == "dense" else sliding_window
-        boxes = grid(self.view.shape[0], self.view.shape[1], step)
+        boxes = [box.scaled(size // CHOP) for box in grid(*self._reduced(size // CHOP), step)]
         return chops_over(self.drop, boxes, self.crop, self.height, self.width, self.scale.to_reference)
+
+    def view_for(self, size: int) -> Pixels:
+        """Return the view in which a chop of this size has `CHOP` pixels along a side."""
+        return self.view if size == CHOP else resize(self.view, *self._reduced(size // CHOP))
 
     def magnified(self, times: float) -> WellDrop:
         """Return the drop as if its image were magnified so many times: with smaller pixels and a smaller view."""
-        height, width = (max(round(side / times), 1) for side in self.view.shape[:2])
         scale = PixelSize(max(self.scale.um / times, LEAST_UM), self.scale.origin)
-        return replace(self, scale=scale, view=resize(self.view, height, width))
+        return replace(self, scale=scale, view=resize(self.view, *self._reduced(times)))
 
     def in_image(self, chop: Box) -> Box:
         """Convert a chop of the view to a box of the original image, clipped to the crop."""
         inside = chop.scaled(1 / self.scale.to_reference).clipped(self.crop.height, self.crop.width)
         return inside.moved(self.crop.row, self.crop.col)
+
+    def _reduced(self, times: float) -> tuple[int, int]:
+        """Return height and width of a view that is so many times smaller."""
+        height, width = (max(round(side / times), 1) for side in self.view.shape[:2])
+        return height, width
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Classify every chop of a drop, by a sliding window (paper, section 3.1)."""
+"""Classify every chop of a drop, by a sliding window (paper, section 3.1), perhaps of several sizes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xtalgrid_core.chops import Box, cut
+from xtalgrid_core.chops import CHOP, Box, cut
 from xtalgrid_core.dense import Float, chop_probabilities, class_map
 from xtalgrid_core.images import Pixels
 from xtalgrid_core.options import Options
@@ -18,32 +18,55 @@ from .networks import BATCH, Networks
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """N chops of a drop's view, and their probabilities of the 13 classes, ``(N, 13)``."""
+    """N chops of a drop's view, and their probabilities of the 13 classes, ``(N, 13)``; those of one size together."""
 
     chops: tuple[Box, ...]
     probabilities: Float
 
 
 def classify(well: WellDrop, options: Options, networks: Networks, pause: Callable[[], None] = never_stop) -> Windows:
-    """Classify the chops of a drop.
+    """Classify the chops of a drop, of the sizes that the pooling is for, if the rule uses it, else of `CHOP` pixels.
+
+    For the parameters see `classify_sizes`.
+    """
+    sizes = networks.pooling.chop_sizes if networks.pooling and options.is_pooled else (CHOP,)
+    return classify_sizes(well, sizes, options, networks, pause)
+
+
+def classify_sizes(
+    well: WellDrop,
+    sizes: Sequence[int],
+    options: Options,
+    networks: Networks,
+    pause: Callable[[], None] = never_stop,
+) -> Windows:
+    """Classify the chops of a drop that have these sizes, one size after the other.
 
     Parameters
     ----------
     well
         The drop.
+    sizes
+        Sides in pixels of the drop's view. A chop of 512 is classified as one of 256 in a view of half the size.
     options
-        Only `mode` and `step` matter. A classifier that is not dense gets the chops of the dense grid one by one.
+        Only `mode` and `step` matter; the step grows with the size. A classifier that is not dense gets the chops of
+        the dense grid one by one.
     networks
         The networks named in the options.
     pause
         Called at safe points, before each chop or tile, many times a second; may block, and may raise to stop.
     """
-    chops = well.chops(options.mode, options.step)
-    if options.mode == "dense" and networks.is_dense:
-        probabilities = chop_probabilities(class_map(well.view, networks.class_map, pause), chops)
-    else:
-        probabilities = _one_by_one(well.view, chops, networks, pause)
-    return Windows(tuple(chops), probabilities)
+    chops: list[Box] = []
+    probabilities = []
+    for size in sizes:
+        of_size, view = well.chops(options.mode, options.step, size), well.view_for(size)
+        in_view = [Box(*(side * CHOP // size for side in chop)) for chop in of_size]
+        if options.mode == "dense" and networks.is_dense:
+            probabilities.append(chop_probabilities(class_map(view, networks.class_map, pause), in_view))
+        else:
+            probabilities.append(_one_by_one(view, in_view, networks, pause))
+        chops += of_size
+    return Windows(tuple(chops), np.concatenate(probabilities))
 
 
 def _one_by_one(view: Pixels, chops: Sequence[Box], networks: Networks, pause: Callable[[], None]) -> Float:

@@ -21,6 +21,7 @@ from xtalgrid_core.possible import PossibleGroups
 from xtalgrid_core.weights import (
     MANIFEST,
     PACKAGED,
+    SCHEMA,
     Role,
     Variant,
     WeightsManifest,
@@ -89,7 +90,7 @@ def write_candidate(
         write_atomically(out / entry.file, data)
         entries.append(entry)
     default = {entry.role: entry.sha256 for entry in entries}
-    manifest = WeightsManifest(schema=1, default=default, models=tuple(entries))
+    manifest = WeightsManifest(schema=SCHEMA, default=default, models=tuple(entries))
     write_atomically(out / MANIFEST, msgspec.json.encode(manifest))
 
 

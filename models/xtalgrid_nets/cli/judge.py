@@ -7,12 +7,13 @@ import sys
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
 from xtalgrid_core.command_group import CommandGroup, say
 from xtalgrid_core.options import DEFAULTS
+from xtalgrid_core.pooling import ChopSize
 
 from .options import FILE, FOLDER, THRESHOLD, Command, finite, scoring_options, weights_options
 
@@ -215,6 +216,13 @@ def critic(marco: Path, real: tuple[Path, ...], wells: int, seed: int, record: P
     help="Support of the rule group.",
 )
 @click.option("--keep-pooling", is_flag=True, help="Only fit which groups a well may be of, by the pooling there.")
+@click.option(
+    "--chop-size",
+    "chop_sizes",
+    type=click.Choice(get_args(ChopSize)),
+    multiple=True,
+    help="Side in pixels of the chops that are pooled; give it for each size. Default: those of the pooling there.",
+)
 def calibrate(
     plates: Path,
     work: Path,
@@ -223,6 +231,7 @@ def calibrate(
     jobs: int,
     support: float,
     keep_pooling: bool,
+    chop_sizes: tuple[ChopSize, ...],
 ) -> None:
     """Calibrate on rendered PLATES that no model is judged on, and write the result to the weights' manifest.
 
@@ -238,7 +247,7 @@ def calibrate(
 
     truths = rendered_plates(plates)
     _refuse_test_plates(truths)
-    fitted = fit(truths, work / "windows", weights, variant, support, jobs, keep_pooling)
+    fitted = fit(truths, work / "windows", weights, variant, support, jobs, keep_pooling, chop_sizes or None)
     c = fitted.calibration
     click.echo(
         f"{variant or 'default'} weights, {fitted.wells} wells, {fitted.crystals} crystals; rules group and published: "

@@ -14,17 +14,18 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.linear_model import LogisticRegression
 
-from xtalgrid_core.chops import Box
+from xtalgrid_core.chops import CHOP, Box
 from xtalgrid_core.decision import Calibration, chops_needed, group_evidence, mean_coverage, pooled_group
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.files import write_atomically
 from xtalgrid_core.options import DEFAULTS
 from xtalgrid_core.outcomes import SCORED_GROUPS, Group
-from xtalgrid_core.pooling import Pooling, features, group_sums, without_drop
+from xtalgrid_core.pooling import ChopSize, Pooling, features, group_sums, without_drop
 from xtalgrid_core.possible import PossibleGroups
 from xtalgrid_core.weights import (
     MANIFEST,
     PACKAGED,
+    SCHEMA,
     Variant,
     WeightsManifest,
     default_models,
@@ -105,8 +106,10 @@ def fit(evidence: Array, crystal: Bools) -> Calibration:
     return Calibration(slope=slope, intercept=intercept)
 
 
-def fit_pooling(drops: Array, groups: Groups) -> Pooling:
+def fit_pooling(drops: Array, groups: Groups, chop_sizes: tuple[ChopSize, ...] = (CHOP,)) -> Pooling:
     """Fit the pooling to drops' `features`, ``(N, FEATURES)``, and their groups' indices in `SCORED_GROUPS`, ``(N,)``.
+
+    `chop_sizes` are those of the chops that the features are of.
 
     Raises
     ------
@@ -121,7 +124,9 @@ def fit_pooling(drops: Array, groups: Groups) -> Pooling:
     weights = model.coef_ / deviation
     intercepts = model.intercept_ - weights @ mean
     return Pooling(
-        tuple(tuple(round(float(w), 4) for w in row) for row in weights), tuple(round(float(i), 4) for i in intercepts)
+        tuple(tuple(round(float(w), 4) for w in row) for row in weights),
+        tuple(round(float(i), 4) for i in intercepts),
+        chop_sizes,
     )
 
 
@@ -133,6 +138,7 @@ def calibrate(
     support: float = DEFAULTS.support,
     jobs: int = 1,
     keep_pooling: bool = False,
+    chop_sizes: tuple[ChopSize, ...] | None = None,
 ) -> Fitted:
     """Calibrate a folder's classifier (one variant of it), and write the result to the manifest.
 
@@ -152,11 +158,14 @@ def calibrate(
     keep_pooling
         Only fit which groups are possible, by the pooling that is there, which must not have been fitted to these
         wells.
+    chop_sizes
+        Sizes of the chops that the pooling is for; None: those of the pooling that is there, if there is one.
 
     Raises
     ------
     ConfigError
-        If the classifier was promoted or adapted: one name would then stand for different scores.
+        If other `chop_sizes` are given than those of a pooling that is kept, or if the classifier was promoted or
+        adapted: one name would then stand for different scores.
     """
     folder = weights or PACKAGED
     entry, data = find_model(default_models(folder, variant)[1], "classifier", [folder])
@@ -165,7 +174,13 @@ def calibrate(
             f"{folder}: scores name classifier {entry.sha256[:12]}… together with what decides, as it was promoted or "
             "adapted; export a network into a folder of its own, and calibrate it there"
         )
-    wells = joined(collect(truths, keep, weights, variant, jobs))
+    old_sizes = entry.pooling.chop_sizes if entry.pooling else (CHOP,)
+    sizes = chop_sizes or old_sizes
+    if keep_pooling and sizes != old_sizes:
+        raise ConfigError(
+            f"the pooling there is for chops of {list(old_sizes)} pixels; leave out --chop-size, or fit a new pooling"
+        )
+    wells = joined(collect(truths, keep, weights, variant, jobs, chop_sizes=sizes))
     evidence, drops = _described(wells, support)
     crystal = wells.groups == _CRYSTAL
     if keep_pooling:
@@ -174,7 +189,8 @@ def calibrate(
         calibration, pooling = entry.calibration, entry.pooling
         pooled: Array | None = _pooled(drops, wells.has_drop, pooling)
     else:
-        calibration, pooling = fit(evidence, crystal), fit_pooling(drops[wells.has_drop], wells.groups[wells.has_drop])
+        calibration = fit(evidence, crystal)
+        pooling = fit_pooling(drops[wells.has_drop], wells.groups[wells.has_drop], sizes)
         pooled = _pooled_by_other_plates(drops, wells)
     possible = None
     if pooled is not None:
@@ -219,7 +235,7 @@ def write(
         else model
         for model in manifest.models
     )
-    changed: WeightsManifest = msgspec.structs.replace(manifest, models=models)
+    changed: WeightsManifest = msgspec.structs.replace(manifest, schema=SCHEMA, models=models)
     write_atomically(folder / MANIFEST, msgspec.json.format(msgspec.json.encode(changed), indent=2) + b"\n")
 
 
@@ -234,13 +250,16 @@ def pooled_by_other_plates(wells: WindowSet) -> Array | None:
 def _described(wells: WindowSet, support: float) -> tuple[Array, Array]:
     """Return the evidence for crystals of each well, ``(W,)``, and its features, ``(W, FEATURES)``.
 
-    Without a drop, the evidence is 0 and the features are NaN.
+    The evidence is of the rule ``group``, which knows only chops of `CHOP` pixels, the first ones. Without a drop, it
+    is 0 and the features are NaN.
     """
     evidence, drops = [], []
     for probabilities, corners in wells:
         boxes = [Box(*map(int, corner)) for corner in corners]
         values = probabilities.astype(np.float64)
-        evidence.append(group_evidence(group_sums(values), chops_needed(boxes, support))[_CRYSTAL] if boxes else 0.0)
+        own = sum(box.height == CHOP for box in boxes)
+        needed = chops_needed(boxes[:own], support) if own else ()
+        evidence.append(group_evidence(group_sums(values[:own]), needed)[_CRYSTAL] if own else 0.0)
         drops.append(features(values, mean_coverage(boxes)) if boxes else None)
     nothing = np.full(next(len(drop) for drop in drops if drop is not None), np.nan)
     return np.array(evidence), np.stack([nothing if drop is None else drop for drop in drops])

@@ -22,7 +22,7 @@ from xtalgrid_core.outcomes import CLASSES, SCORED_GROUPS, Group
 from xtalgrid_core.weights import PACKAGED, Variant, default_options
 from xtalgrid_scoring.drop import NoDrop, cut_out
 from xtalgrid_scoring.networks import Network, Networks
-from xtalgrid_scoring.windows import classify
+from xtalgrid_scoring.windows import classify_sizes
 
 from ..sets.arrays import sha256_of
 from .scoring import library
@@ -72,11 +72,15 @@ class WindowSet:
 
 
 def windows_of(
-    data: bytes, options: Options, networks: Networks, pixel_size_um: float | None = None
+    data: bytes,
+    options: Options,
+    networks: Networks,
+    pixel_size_um: float | None = None,
+    chop_sizes: Sequence[int] = (CHOP,),
 ) -> tuple[Floats, npt.NDArray[np.int32]]:
     """Classify an image's windows: probabilities ``(N, 13)`` and boxes ``(N, 4)``; N is 0 for a null experiment.
 
-    The pixel size is guessed if it is None.
+    The pixel size is guessed if it is None. `chop_sizes`: see `Pooling.chop_sizes`.
 
     Raises
     ------
@@ -86,7 +90,7 @@ def windows_of(
     well = cut_out(WellImage(data), networks.mask, pixel_size_um)
     if isinstance(well, NoDrop):
         return np.empty((0, len(CLASSES)), np.float32), np.empty((0, 4), np.int32)
-    seen = classify(well, options, networks)
+    seen = classify_sizes(well, chop_sizes, options, networks)
     return seen.probabilities, np.array(seen.chops, np.int32)
 
 
@@ -105,6 +109,7 @@ def collect(
     variant: Variant | None = None,
     jobs: int = 1,
     trained: OneByOne | None = None,
+    chop_sizes: Sequence[int] = (CHOP,),
 ) -> list[Path]:
     """Write the windows of wells, one file for each plate: ``out/PLATE.npz``.
 
@@ -112,7 +117,8 @@ def collect(
 
     Returns the files of these wells.
 
-    If `trained` is given, it classifies instead of the classifier among the weights.
+    If `trained` is given, it classifies instead of the classifier among the weights. `chop_sizes`: those of the
+    windows (`Pooling.chop_sizes`).
 
     Raises
     ------
@@ -137,17 +143,19 @@ def collect(
         for plate, wells in plates.items():
             path = out / f"{names[plate]}.npz"
             files.append(path)
-            made_of = _made_of(wells, options)
+            made_of = _made_of(wells, options, chop_sizes)
             if not path.is_file() or str(np.load(path)["made_of"]) != made_of:
-                windows = list(pool.map(lambda truth: _windows(truth, options, networks), wells))
-                _write(path, wells, windows, made_of, _made_by(options))
+                windows = list(pool.map(lambda truth: _windows(truth, options, networks, chop_sizes), wells))
+                _write(path, wells, windows, made_of, _made_by(options, chop_sizes))
             bar.update(len(wells))
     return files
 
 
-def _windows(truth: Truth, options: Options, networks: Networks) -> tuple[Floats, npt.NDArray[np.int32]]:
+def _windows(
+    truth: Truth, options: Options, networks: Networks, chop_sizes: Sequence[int]
+) -> tuple[Floats, npt.NDArray[np.int32]]:
     try:
-        return windows_of(truth.path.read_bytes(), options, networks, truth.pixel_size_um)
+        return windows_of(truth.path.read_bytes(), options, networks, truth.pixel_size_um, chop_sizes)
     except ImageError as error:
         raise ImageError(error.reason, f"{truth.path}: {error.detail}; take it from the list") from error
 
@@ -239,8 +247,8 @@ def _write(
         )
 
 
-def _made_of(truths: Sequence[Truth], options: Options) -> str:
-    digest = hashlib.sha256(f"{_made_by(options)}{library()}".encode())
+def _made_of(truths: Sequence[Truth], options: Options, chop_sizes: Sequence[int]) -> str:
+    digest = hashlib.sha256(f"{_made_by(options, chop_sizes)}{library()}".encode())
     for truth in truths:
         digest.update(hashlib.sha256(truth.path.read_bytes()).digest() + str(truth.group).encode())
         if truth.pixel_size_um is not None:
@@ -248,6 +256,7 @@ def _made_of(truths: Sequence[Truth], options: Options) -> str:
     return digest.hexdigest()
 
 
-def _made_by(options: Options) -> str:
+def _made_by(options: Options, chop_sizes: Sequence[int]) -> str:
     step = options.step if options.mode == "exact" else ""
-    return f"{options.segmenter}{options.classifier}{step}"
+    sizes = "" if tuple(chop_sizes) == (CHOP,) else f" {list(chop_sizes)}"
+    return f"{options.segmenter}{options.classifier}{step}{sizes}"

@@ -19,6 +19,7 @@ from xtalgrid_core.options import Options
 from xtalgrid_core.weights import (
     MANIFEST,
     PACKAGED,
+    SCHEMA,
     SECOND_OPINION,
     ModelEntry,
     Role,
@@ -155,5 +156,5 @@ def _keep(path: Path, data: bytes) -> None:
 
 
 def _write_manifest(config: Config, models: Iterable[ModelEntry], pair: Pair) -> None:
-    manifest = WeightsManifest(schema=1, default=dict(zip(ROLES, pair, strict=True)), models=tuple(models))
+    manifest = WeightsManifest(schema=SCHEMA, default=dict(zip(ROLES, pair, strict=True)), models=tuple(models))
     write_atomically(config.weights / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
