@@ -6,7 +6,8 @@ that starts at 0 and extends past the edge; `cut` fills the part outside by refl
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import groupby
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -125,6 +126,11 @@ def sliding_window(height: int, width: int, step: int = STEP, chop: int = CHOP) 
 def dense_window(height: int, width: int, step: int) -> list[Box]:
     """Return the grid of dense scoring: every chop lies on whole cells of the class map (see `dense_starts`)."""
     return _grid(dense_starts(height, step), dense_starts(width, step), CHOP)
+
+
+def by_size(chops: Iterable[Box]) -> list[tuple[int, list[Box]]]:
+    """Divide chops, those of one size together, into sizes, with the chops in a view where they have `CHOP` pixels."""
+    return [(size, [chop.scaled(CHOP / size) for chop in group]) for size, group in groupby(chops, lambda c: c.height)]
 
 
 def touches_mask(

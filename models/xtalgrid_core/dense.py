@@ -46,7 +46,9 @@ class _Span(NamedTuple):
     length: int
 
 
-def class_map(view: Pixels, network: ClassMap, pause: Callable[[], None], max_cells: int | None = None) -> Float:
+def class_map(
+    view: Pixels, network: ClassMap, pause: Callable[[], None], max_cells: int | None = None, held: int = 0
+) -> Float:
     """Compute the class map of a view.
 
     Parameters
@@ -60,6 +62,8 @@ def class_map(view: Pixels, network: ClassMap, pause: Callable[[], None], max_ce
     max_cells
         Maximum cells of a tile, halo included; by default as many as `MEMORY` allows beside the view. A usual drop
         takes a single tile.
+    held
+        Bytes of other views that stay in memory.
 
     Returns
     -------
@@ -72,7 +76,7 @@ def class_map(view: Pixels, network: ClassMap, pause: Callable[[], None], max_ce
     """
     rows, cols = (dense_length(side) // STRIDE - 1 for side in view.shape[:2])
     if max_cells is None:
-        max_cells = (MEMORY - view.nbytes) // CELL_MEMORY
+        max_cells = (MEMORY - view.nbytes - held) // CELL_MEMORY
     down, across = _tiles(rows, cols, max_cells)
     logits = np.empty((len(CLASSES), rows, cols), np.float32)
     for row, top, bottom, height in down:

@@ -60,9 +60,11 @@ def classify_sizes(
     probabilities = []
     for size in sizes:
         of_size, view = well.chops(options.mode, options.step, size), well.view_for(size)
-        in_view = [Box(*(side * CHOP // size for side in chop)) for chop in of_size]
+        in_view = [chop.scaled(CHOP / size) for chop in of_size]
         if options.mode == "dense" and networks.is_dense:
-            probabilities.append(chop_probabilities(class_map(view, networks.class_map, pause), in_view))
+            held = 0 if view is well.view else well.view.nbytes
+            cells = class_map(view, networks.class_map, pause, held=held)
+            probabilities.append(chop_probabilities(cells, in_view))
         else:
             probabilities.append(_one_by_one(view, in_view, networks, pause))
         chops += of_size

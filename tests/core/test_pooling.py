@@ -47,3 +47,15 @@ def test_a_well_without_a_drop_is_other_for_sure():
     assert [str(group) for group in SCORED_GROUPS] == ["crystal", "precipitate", "other", "clear"]
     assert without_drop(2).tolist() == [[0, 0, 1, 0], [0, 0, 1, 0]]
     assert without_drop(0).shape == (0, 4)
+
+
+def test_a_pooling_says_what_chops_it_is_for_only_if_there_are_others() -> None:
+    """So the names of classifiers that were adapted before there were others stay as they are."""
+    usual = Pooling(((0.0,) * FEATURES,) * 4, (0.0,) * 4)
+    assert set(msgspec.to_builtins(usual)) == {"weights", "intercepts"}
+    both = msgspec.structs.replace(usual, chop_sizes=(256, 512))
+    assert msgspec.json.decode(msgspec.json.encode(both), type=Pooling) == both
+    written = msgspec.to_builtins(usual)
+    for sizes in ([], [256, 256], [300]):
+        with pytest.raises(msgspec.ValidationError):
+            msgspec.convert(written | {"chop_sizes": sizes}, Pooling)

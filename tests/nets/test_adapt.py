@@ -28,6 +28,7 @@ from xtalgrid_core.outcomes import CLASSES, PRIORITY, SCORED_GROUPS, Group, Outc
 from xtalgrid_core.pooling import FEATURES, Pooling  # noqa: E402
 from xtalgrid_core.weights import PACKAGED, Variant, default_models, find_model  # noqa: E402
 from xtalgrid_nets.adapt import candidate  # noqa: E402
+from xtalgrid_nets.adapt.candidate import pooling_of  # noqa: E402
 from xtalgrid_nets.adapt.choose import LAST_BLOCK, LEAST, Chosen, as_it_is, choose, with_kept  # noqa: E402
 from xtalgrid_nets.adapt.decider import Decider, Step, Wells, called, repooled  # noqa: E402
 from xtalgrid_nets.adapt.fit import LabWell, Remembered, Settings, fit, well_loss  # noqa: E402
@@ -73,9 +74,6 @@ def test_a_wells_loss_follows_the_decision() -> None:
     assert well_loss(found, Group.PRECIPITATE, (4, 2, 2, 1), PLAIN) > 5, "a crystal outranks the precipitate"
 
 
-NO_CELLS = np.zeros((0, 0, 0), np.float16)
-
-
 def layer_of(features: int) -> Tail:
     """A last layer that says nothing."""
     head = torch.nn.Conv2d(features, len(CLASSES), 1)
@@ -89,7 +87,7 @@ def lab(rng: np.random.Generator, group: Group, shown: int) -> LabWell:
     features = rng.normal(0, 0.3, (len(BOXES), 8))
     if group is Group.PRECIPITATE:
         features[rng.choice(len(BOXES), shown, replace=False), 0] += 4
-    return LabWell(Windows(features.astype(np.float16), BOXES, NO_CELLS), group)
+    return LabWell(Windows(features.astype(np.float16), BOXES), group)
 
 
 def group_of(tail: Tail, windows: Windows) -> Group:
@@ -106,13 +104,13 @@ def test_it_learns_from_wells_alone_which_windows_show_it_and_forgets_nothing() 
         start.head.bias[PRIORITY[Outcome.CLEAR]] = 6
     crystals = rng.normal(0, 0.3, (60, 8)).astype(np.float16)
     crystals[:, 7] += 4
-    remembered = Remembered([Windows(crystals, BOXES[:60], NO_CELLS)], [np.zeros(60, np.int64)])
+    remembered = Remembered([Windows(crystals, BOXES[:60])], [np.zeros(60, np.int64)])
     wells = [lab(rng, group, 15) for group in (Group.PRECIPITATE, Group.CLEAR) for _ in range(20)]
     tail = fit(start, wells, remembered, Settings(steps=150, rate=0.05, keep=0))
     new = [lab(rng, group, 15) for group in (Group.PRECIPITATE, Group.CLEAR) for _ in range(10)]
     assert [group_of(start, well.windows) for well in new[:10]] == [Group.CLEAR] * 10
     assert [group_of(tail, well.windows) for well in new] == [Group.PRECIPITATE] * 10 + [Group.CLEAR] * 10
-    many = Windows(np.repeat(crystals[:1], len(BOXES), axis=0), BOXES, NO_CELLS)
+    many = Windows(np.repeat(crystals[:1], len(BOXES), axis=0), BOXES)
     assert group_of(tail, many) is Group.CRYSTAL
 
 
@@ -161,7 +159,9 @@ def plate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("variant", ["fp32", "int8"])
 def test_what_is_judged_in_the_folds_is_what_the_worker_says(plate: Path, tmp_path: Path, variant: Variant) -> None:
     network = divide(starting_point(None, PACKAGED, variant))
-    extractor = FeatureExtractor(network.before, network.block, Segmenter(), tmp_path / "seen")
+    pooling = pooling_of(PACKAGED)
+    assert pooling is not None
+    extractor = FeatureExtractor(network.before, network.block, Segmenter(), tmp_path / "seen", pooling.chop_sizes)
     layer, block = Tail(network.head), Tail(network.head, network.block)
     paths = [truth.path for truth in read_wells(plate)][:3]
     answers = score(paths, Scoring(variant=variant), tmp_path / "scores", show=False)
@@ -290,14 +290,14 @@ def test_of_the_last_block_all_is_fitted_but_its_squeeze_layer() -> None:
         cells = np.abs(rng.normal(0, 0.1, (4, 30, 30)))
         if kind is Group.PRECIPITATE:
             cells[0, 5:20, 5:20] += 2
-        wells.append(LabWell(Windows(np.zeros((len(boxes), 0), np.float16), boxes, cells.astype(np.float16)), kind))
+        wells.append(LabWell(Windows(np.zeros((len(boxes), 0), np.float16), boxes, (cells.astype(np.float16),)), kind))
     start = Tail(net.head, net.features[0])
     tail = fit(start, wells, Remembered(), Settings(steps=60, rate=0.02, keep=0))
     assert [group_of(tail, well.windows) for well in wells] == [well.group for well in wells]
     assert torch.equal(tail.block.squeeze.weight, start.block.squeeze.weight)
     tail.put_into(net)
     with torch.inference_mode():
-        cells = net.head(net.features[0].expanded(torch.from_numpy(wells[0].windows.squeezed).float()[None]))[0]
+        cells = net.head(net.features[0].expanded(torch.from_numpy(wells[0].windows.squeezed[0]).float()[None]))[0]
     logits = tail.logits([wells[0].windows]).detach().numpy()
     assert np.abs(chop_means(cells.numpy(), boxes) - logits).max() < 1e-4, (
         "it is the end of the network that is written"

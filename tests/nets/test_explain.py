@@ -253,6 +253,20 @@ def test_smooth_grad_shows_what_the_answer_hangs_on_and_nothing_else() -> None:
     assert (rows[0], cols[0]) == (144, 48), "the nearest cells"
 
 
+def test_smooth_grad_looks_at_chops_of_twice_the_size() -> None:
+    def crystal(logits: torch.Tensor) -> torch.Tensor:
+        assert logits.shape == (2, 13)
+        return F.log_softmax(logits, dim=1)[1, CRYSTAL]
+
+    found = smooth_grad(
+        SeesRed(), torch.zeros(1, 3, 768, 1024), [Box(0, 0, 256, 256), Box(0, 32, 512, 512)], crystal, samples=3
+    )
+    assert found.shape == (768, 1024)
+    assert found[:480, 64:512].min() > 0.05
+    assert found[:, 580:].max() == 0
+    assert found[550:].max() == 0
+
+
 def test_by_the_rule_pooled_the_answer_hangs_on_the_whole_well() -> None:
     pooling = find_model(OPTIONS.classifier, "classifier")[0].pooling
     networks = sees_red()

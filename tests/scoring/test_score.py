@@ -3,16 +3,20 @@ import itertools
 import msgspec
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.conftest import BLUE, CHOP_BY_CHOP, FEW_CHOPS, GREEN, RED, encoded, entry, well
 from xtalgrid_core import wire
 from xtalgrid_core.chops import Box
 from xtalgrid_core.decision import Calibration
 from xtalgrid_core.errors import FailureReason, ImageError
+from xtalgrid_core.images import WellImage
 from xtalgrid_core.outcomes import CLASSES, Outcome
 from xtalgrid_core.weights import default_models
+from xtalgrid_scoring.drop import cut_out
 from xtalgrid_scoring.networks import Networks
 from xtalgrid_scoring.score import MAX_SIDE, score_image
+from xtalgrid_scoring.windows import classify_sizes
 
 
 @pytest.fixture
@@ -93,6 +97,49 @@ def test_the_guess_stands_where_a_closer_look_shows_no_more(options):
     answer = score_image(data, entry(0, data, None), pooled, FixedNetworks(mask=0.9, HARVESTABLE=1.0))
     assert answer.outcome is Outcome.HARVESTABLE
     assert answer.pixel_size_um == pytest.approx(2560 * 1.13 / 640)
+
+
+def test_a_crystal_larger_than_a_chop_is_found_in_chops_of_twice_the_size(options):
+    """It has 264 pixels, and its picture the reference scale."""
+    image = well(None, 960, 1280)
+    image[350:614, 500:764] = RED
+    data, networks = encoded(image), WholeThingsOnly(mask=0.9)
+    pooled = msgspec.structs.replace(options, rule="pooled")
+
+    def score(*chop_sizes: int, **fields) -> wire.Scored:
+        networks.pooling = msgspec.structs.replace(FEW_CHOPS, chop_sizes=chop_sizes)
+        return score_image(data, entry(0, data, 1.13), msgspec.structs.replace(pooled, **fields), networks)
+
+    assert score(256).outcome is Outcome.CLEAR
+    found = score(512)
+    assert found.outcome is Outcome.HARVESTABLE
+    assert found.pixel_size_um == 1.13
+    row, col, height, width = found.boxes[0].box
+    assert (height, width) == (512, 512)
+    assert row <= 350 and row + height >= 614 and col <= 500 and col + width >= 764
+    harvestable = CLASSES.index(Outcome.HARVESTABLE)
+    assert [score(*sizes).probabilities[harvestable] for sizes in [(256,), (256, 512)]] == [0, 1]
+    one, two = (score(*sizes, rule="group") for sizes in [(256,), (256, 512)])
+    assert one == msgspec.structs.replace(two, seconds=one.seconds), "the paper's rules know one size"
+
+
+@pytest.mark.parametrize("mode", ["dense", "exact"])
+def test_a_chop_of_twice_the_size_is_what_is_seen_at_half_the_scale(options, networks, mode):
+    """Another program reduces the picture."""
+    random = np.random.default_rng(3)
+    image = np.asarray(Image.fromarray(random.integers(60, 200, (60, 80, 3), np.uint8)).resize((1280, 960)))
+    known = WellImage(encoded(image))
+    found = cut_out(known, lambda view: np.full(view.shape[:2], 0.9, np.float32), 1.13)
+    asked = msgspec.structs.replace(options, mode=mode, step=48)
+    windows = classify_sizes(found, (256, 512), asked, networks)
+    sides = [chop.height for chop in windows.chops]
+    assert sides == sorted(sides) and set(sides) == {256, 512}
+    small = np.asarray(Image.fromarray(found.view).resize((found.view.shape[1] // 2, found.view.shape[0] // 2)))
+    double = [index for index, side in enumerate(sides) if side == 512]
+    for index in double[:: max(len(double) // 5, 1)]:
+        row, col = windows.chops[index].row // 2, windows.chops[index].col // 2
+        seen = np.pad(small, ((0, 256), (0, 256), (0, 0)), mode="symmetric")[row : row + 256, col : col + 256]
+        assert networks.probabilities(seen[None])[0] == pytest.approx(windows.probabilities[index], abs=0.02)
 
 
 @pytest.mark.parametrize(("mode", "step"), [("exact", 50), ("dense", 48)])

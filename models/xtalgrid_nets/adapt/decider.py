@@ -19,7 +19,7 @@ from xtalgrid_core.decision import pooled_group
 from xtalgrid_core.dense import softmax
 from xtalgrid_core.options import DEFAULTS
 from xtalgrid_core.outcomes import SCORED_GROUPS, Group
-from xtalgrid_core.pooling import FEATURES, Pooling, without_drop
+from xtalgrid_core.pooling import FEATURES, ChopSize, Pooling, without_drop
 
 Array = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -126,7 +126,8 @@ def shifted(start: Decider, wells: Wells, strength: float = 1.0) -> Decider:
     if start.combination is None:
         power = max(1 + float(moved[0]), 0.0)
         pooling = start.pooling
-        return Decider(_pooling(power * np.array(pooling.weights), power * np.array(pooling.intercepts) + shifts))
+        weights, intercepts = power * np.array(pooling.weights), power * np.array(pooling.intercepts) + shifts
+        return Decider(_pooling(weights, intercepts, pooling.chop_sizes))
     old = start.combination
     combination = Combination(
         round(max(old.ours + float(moved[0]), 0.0), 4),
@@ -165,7 +166,8 @@ def repooled(
     weights = moved[:, :-1] / deviation
     intercepts = np.array(start.pooling.intercepts) + moved[:, -1] - weights @ mean
     intercepts[CRYSTAL] -= fewer_crystals / power if power else 0.0
-    return replace(start, pooling=_pooling(np.array(start.pooling.weights) + weights, intercepts))
+    weights = np.array(start.pooling.weights) + weights
+    return replace(start, pooling=_pooling(weights, intercepts, start.pooling.chop_sizes))
 
 
 def fit_near(offset: Array, design: Array, groups: Groups, weight: Array, precision: Array, steps: int = 50) -> Array:
@@ -223,7 +225,9 @@ def _logits(pooling: Pooling, drops: Array) -> Array:
     return np.asarray(drops @ np.array(pooling.weights).T + np.array(pooling.intercepts))
 
 
-def _pooling(weights: Array, intercepts: Array) -> Pooling:
+def _pooling(weights: Array, intercepts: Array, chop_sizes: tuple[ChopSize, ...]) -> Pooling:
     return Pooling(
-        tuple(tuple(round(float(w), 4) for w in row) for row in weights), tuple(round(float(i), 4) for i in intercepts)
+        tuple(tuple(round(float(w), 4) for w in row) for row in weights),
+        tuple(round(float(i), 4) for i in intercepts),
+        chop_sizes,
     )

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from xtalgrid_core.chops import CHOP
 from xtalgrid_core.decision import mean_coverage
 from xtalgrid_core.errors import ConfigError, ImageError
 from xtalgrid_core.images import Pixels
@@ -27,7 +28,7 @@ from ..data import outcome_of, sample_well
 from ..judge.truth import Truth
 from ..sets.crops import Segmenter
 from ..sets.reading import ChopSet
-from .candidate import write_candidate
+from .candidate import pooling_of, write_candidate
 from .choose import LAST_BLOCK, LAST_LAYER, LEAST
 from .decider import Array, Decider, Decides, Wells, repooled
 from .fit import LabWell, Remembered, Settings, crystal_shift, fit
@@ -107,7 +108,7 @@ class TailStep:
         key = lab.index.tobytes()
         if key not in self._fits:
             wells = [
-                LabWell(self.windows[index], SCORED_GROUPS[group], weight)
+                LabWell(self.windows[index].usual, SCORED_GROUPS[group], weight)
                 for index, group, weight in zip(lab.index, lab.groups, lab.weight, strict=True)
             ]
             self._fits[key] = fit(self.start(lab), wells, self.remembered, self.settings)
@@ -147,7 +148,9 @@ class StartingNetwork:
     def __init__(self, current: Path, start: Path | None, remember: Sequence[Path], keep: Path) -> None:
         self._current = current
         self._network = divide(starting_point(start, current))
-        self._extractor = FeatureExtractor(self._network.before, self._network.block, Segmenter(current), keep)
+        pooling = pooling_of(current)
+        sizes = pooling.chop_sizes if pooling else (CHOP,)
+        self._extractor = FeatureExtractor(self._network.before, self._network.block, Segmenter(current), keep, sizes)
         self._tail = Tail(self._network.head)
         self._remembered = patches_of(self._tail, self._extractor, remember)
 

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from xtalgrid_core.chops import CELLS, STRIDE
+from xtalgrid_core.chops import CELLS, STRIDE, Box, by_size
 
 from ..networks.squeezenet import Fire
-from .windows import Windows
+from .windows import Half, Windows
 
 Float = npt.NDArray[np.float32]
 
@@ -47,19 +47,23 @@ class Tail(nn.Module):
         return F.linear(means, self.head.weight[:, :, 0, 0], self.head.bias)
 
     def _of_block(self, block: Fire, well: Windows, rng: np.random.Generator | None) -> Tensor:
+        parts = zip(well.squeezed, by_size(well.boxes), strict=True)
+        return torch.cat([self._of_size(block, cells, boxes, rng) for cells, (_, boxes) in parts])
+
+    def _of_size(self, block: Fire, cells: Half, boxes: Sequence[Box], rng: np.random.Generator | None) -> Tensor:
         every = 1 if rng is None else EVERY
         row, col = (0, 0) if rng is None else rng.integers(EVERY, size=2).tolist()
-        squeezed = torch.from_numpy(well.squeezed).float()[None]
+        squeezed = torch.from_numpy(cells).float()[None]
         one, three = block.expand1x1, block.expand3x3
         padded = F.pad(squeezed, (1, 1, 1, 1))[:, :, row:, col:]
-        cells = [
+        expanded = [
             F.conv2d(squeezed[:, :, row::every, col::every], one.weight, one.bias),
             F.conv2d(padded, three.weight, three.bias, stride=every),
         ]
         # The last layer is linear, so it may as well come before the mean, where there are fewer channels to add.
-        logits = F.avg_pool2d(self.head(block.activation(torch.cat(cells, 1))), CELLS // every, 1)[0]
-        top = [-((row - box.row // STRIDE) // every) for box in well.boxes]
-        left = [-((col - box.col // STRIDE) // every) for box in well.boxes]
+        logits = F.avg_pool2d(self.head(block.activation(torch.cat(expanded, 1))), CELLS // every, 1)[0]
+        top = [-((row - box.row // STRIDE) // every) for box in boxes]
+        left = [-((col - box.col // STRIDE) // every) for box in boxes]
         return logits[:, top, left].T
 
     def probabilities(self, windows: Windows) -> Float:

@@ -106,8 +106,6 @@ def _spread(values: Float, cells: int, height: int, width: int) -> Float:
     """Interpolate the values of overlapping squares, ``(4, r, c)``, to the pixels of the view, ``(4, height, width)``.
 
     A square is `cells` wide, and its value belongs to its middle.
-
-    A square is `cells` wide, and its value belongs to its middle.
     """
     middle = STRIDE * (cells + 1) // 2  # of the first square, in pixels
     square_at = AffineTransform(scale=1 / STRIDE, translation=(-middle / STRIDE, -middle / STRIDE))

@@ -15,6 +15,7 @@ from scipy.ndimage import distance_transform_edt
 from skimage.color import rgb2gray
 from skimage.filters import gaussian
 
+from xtalgrid_core.chops import CHOP
 from xtalgrid_core.files import replacing
 from xtalgrid_core.outcomes import SCORED_GROUPS, Group
 from xtalgrid_core.scale import REFERENCE_UM
@@ -124,6 +125,8 @@ def _caption(explained: Explained) -> str:
         if explained.options.mode == "exact"
         else "The score is made from such chops."
     )
+    if any(chop.height > CHOP for chop in explained.chops):
+        scored += " It is made from chops of twice the size, too."
     return (
         "Left: evidence for each group within 90 µm of a point, where a chop agrees. Squares: the best chops.\n"
         f"Right: probability of each group in the chop around a point. {scored}"

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from xtalgrid_core.chops import CELLS, STRIDE, Box
+from xtalgrid_core.chops import CELLS, CHOP, STRIDE, Box, by_size, dense_length
 from xtalgrid_core.decision import Decision, chops_needed, group_evidence, mean_coverage, pooled_group
 from xtalgrid_core.options import Options
 from xtalgrid_core.outcomes import CLASSES, GROUP_CLASSES, PRIORITY, SCORED_GROUPS, Outcome
@@ -108,7 +108,7 @@ def smooth_grad(
     image
         ``(1, 3, H, W)``, the network's input.
     chops
-        N chops of the image.
+        N chops of the image, those of one size together.
     answer
         Maps the logits of the chops, ``(N, 13)``, to a log-probability; see `Answer`.
     samples
@@ -120,7 +120,6 @@ def smooth_grad(
     -------
     ``(H, W)``, 0..1: the largest gradient of the three channels, scaled so that its 99.5th percentile is 1.
     """
-    rows, cols = ([round(chop[i] / STRIDE) for chop in chops] for i in (0, 1))
     random = torch.Generator().manual_seed(seed)
     spread = noise * float(image.max() - image.min())
     total = torch.zeros(image.shape[2:])
@@ -128,13 +127,30 @@ def smooth_grad(
     assert class_map is not None
     for _ in range(samples):
         noisy = (image + spread * torch.randn(image.shape, generator=random)).requires_grad_()
-        means = F.avg_pool2d(class_map(noisy), CELLS, 1)[0]
-        answer(means[:, rows, cols].T).backward()
+        logits = [_chop_logits(class_map, reduced(noisy, size // CHOP), in_view) for size, in_view in by_size(chops)]
+        answer(torch.cat(logits)).backward()
         assert noisy.grad is not None
         total += noisy.grad[0].abs().amax(dim=0)
     top = torch.quantile(total.flatten()[:: max(1, total.numel() // 1_000_000)], 0.995).clamp(min=1e-12)
     scaled: Float = (total / top).clamp(0, 1).numpy()
     return scaled
+
+
+def reduced(image: Tensor, times: int) -> Tensor:
+    """Reduce an image, ``(1, 3, H, W)``, and extend it by reflection to whole cells, as `WellDrop.view_for` is."""
+    if times == 1:
+        return image
+    size = [max(round(side / times), 1) for side in image.shape[2:]]
+    smaller = F.interpolate(image, size, mode="bilinear", antialias=True)
+    rows, cols = (np.pad(np.arange(side), (0, dense_length(side) - side), mode="symmetric") for side in size)
+    return smaller[:, :, rows][:, :, :, cols]
+
+
+def _chop_logits(class_map: Callable[[Tensor], Tensor], image: Tensor, chops: Sequence[Box]) -> Tensor:
+    """Return the logits, ``(N, 13)``, of the chops of `CHOP` pixels that are nearest to these on the class map."""
+    means = F.avg_pool2d(class_map(image), CELLS, 1)[0]
+    rows, cols = ([round(chop[i] / STRIDE) for chop in chops] for i in (0, 1))
+    return means[:, rows, cols].T
 
 
 def _in_chops(classes: Sequence[int], chops: Sequence[int]) -> Callable[[Tensor], Tensor]:
