@@ -233,10 +233,11 @@ def calibrate(
     keep_pooling: bool,
     chop_sizes: tuple[ChopSize, ...],
 ) -> None:
-    """Calibrate on rendered PLATES that no model is judged on, and write the result to the weights' manifest.
+    """Calibrate --weights on rendered PLATES that no model is judged on, and write the result to their manifest.
 
     Make the plates with `sets render-test --validation`. This fits the pooling of the rule pooled, which groups a well
-    may be of by its probabilities, and p_crystal of the other rules.
+    may be of by its probabilities, and p_crystal of the other rules. The classifier gets another name, because it
+    gives other scores.
     """
     from xtalgrid_core.markdown import table
     from xtalgrid_core.outcomes import SCORED_GROUPS
@@ -245,6 +246,8 @@ def calibrate(
     from ..judge.tables import text
     from ..judge.truth import rendered_plates
 
+    if weights is None:
+        raise click.UsageError("give --weights: a folder of exported or copied weights; the package's own stay")
     truths = rendered_plates(plates)
     _refuse_test_plates(truths)
     fitted = fit(truths, work / "windows", weights, variant, support, jobs, keep_pooling, chop_sizes or None)

@@ -133,7 +133,7 @@ def fit_pooling(drops: Array, groups: Groups, chop_sizes: tuple[ChopSize, ...] =
 def calibrate(
     truths: Sequence[Truth],
     keep: Path,
-    weights: Path | None = None,
+    weights: Path,
     variant: Variant | None = None,
     support: float = DEFAULTS.support,
     jobs: int = 1,
@@ -142,6 +142,8 @@ def calibrate(
 ) -> Fitted:
     """Calibrate a folder's classifier (one variant of it), and write the result to the manifest.
 
+    The classifier gets another name, as it gives other scores now (`named_by_decision`).
+
     Parameters
     ----------
     truths
@@ -149,8 +151,7 @@ def calibrate(
     keep
         Folder in which the windows are stored for later runs.
     weights
-        Folder of weights, None for the packaged ones; `variant` (fp32, int8) selects one of its default weights, None
-        the default itself.
+        Folder of weights; `variant` (fp32, int8) selects one of its default weights, None the default itself.
     support
         Support of the rule ``group``, which the calibration is for.
     jobs
@@ -164,15 +165,14 @@ def calibrate(
     Raises
     ------
     ConfigError
-        If other `chop_sizes` are given than those of a pooling that is kept, or if the classifier was promoted or
-        adapted: one name would then stand for different scores.
+        If other `chop_sizes` are given than those of a pooling that is kept, or if the weights are those of the
+        package, or were promoted: scores and volunteers' computers name them.
     """
-    folder = weights or PACKAGED
-    entry, data = find_model(default_models(folder, variant)[1], "classifier", [folder])
-    if entry.file == f"{entry.sha256}.onnx" or named_by_decision(entry, data)[1] == data:
+    entry, _ = find_model(default_models(weights, variant)[1], "classifier", [weights])
+    if weights.resolve() == PACKAGED.resolve() or entry.file == f"{entry.sha256}.onnx":
         raise ConfigError(
-            f"{folder}: scores name classifier {entry.sha256[:12]}… together with what decides, as it was promoted or "
-            "adapted; export a network into a folder of its own, and calibrate it there"
+            f"{weights}: scores name classifier {entry.sha256[:12]}… as it is; copy or export the weights into a "
+            "folder of their own, and calibrate them there"
         )
     old_sizes = entry.pooling.chop_sizes if entry.pooling else (CHOP,)
     sizes = chop_sizes or old_sizes
@@ -195,7 +195,7 @@ def calibrate(
     possible = None
     if pooled is not None:
         possible = fit_possible(pooled[wells.has_drop], wells.groups[wells.has_drop])
-    write(folder, calibration, pooling, possible, entry.sha256)
+    write(weights, calibration, pooling, possible, entry.sha256)
     platt = _by_other_plates(evidence, crystal, wells.plates)
     return Fitted(
         calibration,
@@ -225,17 +225,21 @@ def write(
         If the manifest does not list it.
     """
     manifest = read_manifest(folder)
-    if classifier not in {model.sha256 for model in manifest.models}:
+    old = next((model for model in manifest.models if model.sha256 == classifier), None)
+    if old is None:
         raise ConfigError(
             f"{folder / MANIFEST}: does not list classifier {classifier[:12]}…, which was to be calibrated"
         )
+    fitted = msgspec.structs.replace(old, calibration=calibration, pooling=pooling, possible=possible)
+    new, data = named_by_decision(fitted, (folder / old.file).read_bytes())
+    origins = {classifier: new.sha256}
     models = tuple(
-        msgspec.structs.replace(model, calibration=calibration, pooling=pooling, possible=possible)
-        if model.sha256 == classifier
-        else model
+        new if model is old else msgspec.structs.replace(model, origin=origins.get(model.origin, model.origin))
         for model in manifest.models
     )
-    changed: WeightsManifest = msgspec.structs.replace(manifest, schema=SCHEMA, models=models)
+    default = {role: origins.get(sha256, sha256) for role, sha256 in manifest.default.items()}
+    changed = WeightsManifest(schema=SCHEMA, default=default, models=models)
+    write_atomically(folder / new.file, data)
     write_atomically(folder / MANIFEST, msgspec.json.format(msgspec.json.encode(changed), indent=2) + b"\n")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from pathlib import Path
 
@@ -11,14 +12,14 @@ import pytest
 
 pytest.importorskip("sklearn", reason="judging needs the extra [train]")
 
-from tests.conftest import encoded, well
+from tests.conftest import BLUE, GREEN, RED, encoded, well
 
 from xtalgrid_core.decision import Calibration
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.outcomes import SCORED_GROUPS, Group
 from xtalgrid_core.pooling import FEATURES, Pooling
 from xtalgrid_core.possible import PossibleGroups
-from xtalgrid_core.weights import MANIFEST, default_options, named_by_decision, read_manifest
+from xtalgrid_core.weights import MANIFEST, PACKAGED, default_models, default_options, find_model, read_manifest
 from xtalgrid_nets.judge import calibrate
 from xtalgrid_nets.judge.metrics import reliability
 from xtalgrid_nets.judge.possible import fit_possible
@@ -62,17 +63,28 @@ def test_a_calibration_is_written_for_one_classifier_alone(tiny_weights: Path, t
     folder = tmp_path / "weights"
     shutil.copytree(tiny_weights, folder)
     manifest = read_manifest(folder)
-    small = msgspec.structs.replace(manifest.models[1], variant="int8", sha256="0" * 64)
-    both = msgspec.structs.replace(manifest, models=(*manifest.models, small))
+    network = manifest.models[1]
+    shutil.copy(folder / network.file, folder / "int8.onnx")
+    small = msgspec.structs.replace(network, variant="int8", sha256="0" * 64, file="int8.onnx", origin=network.sha256)
+    both = msgspec.structs.replace(
+        manifest, models=(*manifest.models, small), default={**manifest.default, "classifier": "0" * 64}
+    )
     (folder / MANIFEST).write_bytes(msgspec.json.encode(both))
     calibrate.write(folder, Calibration(0.5, -1), POOLING, POSSIBLE, "0" * 64)
     segmenter, classifier, quantized = read_manifest(folder).models
+    name = hashlib.sha256((folder / "int8.onnx").read_bytes()).hexdigest()
+    assert default_models(folder)[1] == quantized.sha256 == name != network.sha256, "another decision, another name"
+    assert quantized.origin == classifier.sha256 == network.sha256
     assert (segmenter.calibration, classifier.calibration) == (Calibration(), Calibration())
     assert (quantized.calibration, quantized.pooling) == (Calibration(0.5, -1), POOLING)
     assert (classifier.possible, quantized.possible) == (None, POSSIBLE)
     assert classifier.pooling != POOLING
     with pytest.raises(ConfigError, match="does not list classifier 111111111111…"):
         calibrate.write(folder, Calibration(), POOLING, None, "1" * 64)
+    calibrate.write(folder, Calibration(0.5, -2), POOLING, None, network.sha256)
+    _, classifier, quantized = read_manifest(folder).models
+    assert quantized.origin == classifier.sha256 != network.sha256, "int8 weights say what they were made from"
+    assert default_models(folder, "fp32")[1] == classifier.sha256
 
 
 def test_a_pooling_finds_the_groups_it_was_drawn_from() -> None:
@@ -129,21 +141,37 @@ def test_wells_calibrate_their_weights_plate_by_plate(tiny_weights: Path, tmp_pa
     assert SCORED_GROUPS[0] is Group.CRYSTAL
 
 
-def test_what_decides_with_promoted_or_adapted_weights_stays(tiny_weights: Path, tmp_path: Path) -> None:
+def test_what_decides_with_the_package_or_promoted_weights_stays(tiny_weights: Path, tmp_path: Path) -> None:
     """Scores name them, and volunteers have them."""
-    for kind in ("promoted", "adapted"):
-        folder = shutil.copytree(tiny_weights, tmp_path / kind)
-        manifest = read_manifest(folder)
-        segmenter, classifier = manifest.models
-        data = (folder / classifier.file).read_bytes()
-        if kind == "promoted":
-            entry = msgspec.structs.replace(classifier, file=f"{classifier.sha256}.onnx")
-        else:
-            entry, data = named_by_decision(classifier, data)
-        (folder / entry.file).write_bytes(data)
-        default = {**manifest.default, "classifier": entry.sha256}
-        changed = msgspec.structs.replace(manifest, models=(segmenter, entry), default=default)
-        (folder / MANIFEST).write_bytes(msgspec.json.encode(changed))
-        with pytest.raises(ConfigError, match=f"{kind}: scores name classifier {entry.sha256[:12]}…"):
-            calibrate.calibrate([], tmp_path / "windows", folder)
-        assert read_manifest(folder) == changed
+    folder = shutil.copytree(tiny_weights, tmp_path / "promoted")
+    manifest = read_manifest(folder)
+    segmenter, classifier = manifest.models
+    entry = msgspec.structs.replace(classifier, file=f"{classifier.sha256}.onnx")
+    shutil.copy(folder / classifier.file, folder / entry.file)
+    (folder / MANIFEST).write_bytes(msgspec.json.encode(msgspec.structs.replace(manifest, models=(segmenter, entry))))
+    for weights in (folder, PACKAGED):
+        before = (weights / MANIFEST).read_bytes()
+        with pytest.raises(ConfigError, match=r"scores name classifier .* as it is; copy or export"):
+            calibrate.calibrate([], tmp_path / "windows", weights)
+        assert (weights / MANIFEST).read_bytes() == before
+
+
+def test_the_pooling_is_fitted_to_chops_of_these_sizes(tiny_weights: Path, tmp_path: Path) -> None:
+    colours = {Group.CRYSTAL: RED, Group.PRECIPITATE: GREEN, Group.CLEAR: BLUE, Group.OTHER: (90, 90, 90)}
+    truths = []
+    for number, (group, colour) in enumerate(colours.items()):
+        path = tmp_path / f"{number}.png"
+        path.write_bytes(encoded(well(colour)))
+        truths.append(Truth(path, "drawn", "rendered", "P1", group, None))
+    folder = shutil.copytree(tiny_weights, tmp_path / "weights")
+    for sizes, windows in (((256,), 1), ((256, 512), 2)):
+        calibrate.calibrate(truths, tmp_path / "windows", folder, chop_sizes=sizes)
+        entry, _ = find_model(default_models(folder)[1], "classifier", [folder])
+        assert entry.pooling is not None
+        assert entry.pooling.chop_sizes == sizes
+        (kept,) = (tmp_path / "windows").glob("*.npz")
+        assert len(np.unique(np.load(kept)["boxes"][:, 2])) == windows
+    calibrate.calibrate(truths, tmp_path / "windows", folder)
+    assert default_models(folder)[1] == entry.sha256, "the sizes there, so the same again"
+    with pytest.raises(ConfigError, match="leave out --chop-size"):
+        calibrate.calibrate(truths, tmp_path / "windows", folder, keep_pooling=True, chop_sizes=(256,))

@@ -205,7 +205,7 @@ def test_no_two_figures_have_one_name() -> None:
     assert all(name.isascii() and name for name in names.values())
 
 
-@pytest.mark.parametrize("words", [["calibrate"], ["second-opinion", "MARCO", "--plates"]])
+@pytest.mark.parametrize("words", [["calibrate", "--weights", "W"], ["second-opinion", "MARCO", "--plates"]])
 def test_nothing_is_fitted_to_the_plates_that_judge(tmp_path: Path, words: list[str]) -> None:
     (tmp_path / "TE000016").mkdir()
     (tmp_path / "TE000016" / "truth.csv").write_text("image,inspection,drop,outcome\na.jpg,1,A1a,clear\n")
