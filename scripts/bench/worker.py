@@ -204,7 +204,7 @@ def ways_of(weights: Path, step: int, exact_step: int, marco: Path | None) -> di
             fitted = msgspec.structs.replace(entry, combination=_COMBINATION)
             ways[f"{way}, with MARCO, {entry.variant}"] = with_second_opinion(options, fitted)
     ways[f"exact (step {exact_step}, chop by chop)"] = msgspec.structs.replace(
-        ways[FP32], mode="exact", step=exact_step
+        ways[FP32], mode="exact", step=exact_step, rule="published", zoom=None
     )
     return ways
 
