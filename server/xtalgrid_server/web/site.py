@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from fastapi import Depends, HTTPException, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from xtalgrid_core.errors import ImagerError
+from xtalgrid_core.errors import Busy, ImagerError
 
 from ..config import Config
 from ..domain.images import ImageRow
@@ -44,6 +44,7 @@ from .pages.scoring import PersonScoring, score_keys
 from .picture_pool import PicturePool
 from .proxies import reached, root_of
 from .rendering import renderer
+from .threads import FileThreads
 
 _LARGEST_ID = 2**63 - 1
 LARGEST_NUMBER = 2**31 - 1
@@ -81,7 +82,8 @@ class Site:
         self.searches = Searches(ledger)
         self.crystals = MemoryCache[list[NewCrystal]](ledger.plates)
         self.scoring = PersonScoring(config, ledger, imager, self.questions, self.access_log)
-        self.marking = Marking(config, ledger, self.access_log)
+        self.files = FileThreads()
+        self.marking = Marking(config, ledger, self.access_log, self.files)
         self.pictures = PicturePool(config.viewer.map_processes)
         self.thumbnails = Thumbnails(config)
         self.maps = ClassMaps(config)
@@ -117,12 +119,15 @@ class Site:
     def fluorescence(self, score: ScoredImage, mates: Sequence[Mate]) -> CrystalInUV | None:
         """Return what a score's crystals look like in UV light, if they have a UV image; it is looked at once.
 
-        A picture that could not be read is tried again.
+        A picture that could not be read is tried again. None too while the pictures' share does not respond.
         """
         key = score.score_id, tuple(mate.name for mate in mates)
         if key in self._in_uv:
             return self._in_uv[key]
-        found = in_uv(self.config, score, mates)
+        try:
+            found = self.files.read_soon(in_uv, self.config, score, mates)
+        except Busy:
+            return None
         if found is None or not found.unread:
             while len(self._in_uv) >= _IN_UV:
                 self._in_uv.pop(next(iter(self._in_uv)), None)
