@@ -62,10 +62,12 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Any
     crystal[:, :40], clear[:, 40:] = 0.9, 0.8  # a quarter of the drop, and the rest
     none = np.zeros_like(clear)
     maps = {Group.CRYSTAL: crystal, Group.PRECIPITATE: none, Group.OTHER: none, Group.CLEAR: clear}
-    (home / "maps" / "00").mkdir(parents=True)
-    for group, png in map_pngs(maps).items():  # as if they had been drawn before
-        (home / "maps" / "00" / f"{3:012d}-{group}.png").write_bytes(png)
     app = create_app(config)
+    with System(config) as system:
+        name = app.state.site.maps.name(system.ledger.scores.by_id([3])[0])
+    (home / "maps" / name[:2]).mkdir(parents=True)
+    for group, png in map_pngs(maps).items():  # as if they had been drawn before
+        (home / "maps" / name[:2] / f"{name}-{group}.png").write_bytes(png)
     with serving(app) as served:
         yield served, app
 

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, HTTPException, Response
-from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, StreamingResponse
 
 from xtalgrid_core import wire
@@ -113,7 +112,7 @@ async def class_map(request: AllowedRequest, group: str, score: NamedScore, opti
     """Send the map of where the classifier saw a group; it is drawn at the first request."""
     site = request.site
     try:
-        data = await run_in_threadpool(site.maps.find, score.score_id, group)
+        data = await site.files.read(site.maps.find, score, group)
         if data is None:
             data = (await _drawn_maps(request, score, options))[group]
     except Busy:
@@ -128,7 +127,7 @@ async def map_legend(request: AllowedRequest, score: NamedScore, options: MapOpt
     """Say what an image's maps show: each group's part of the drop, largest value and colour, and if it is visible."""
     site = request.site
     try:
-        maps = await run_in_threadpool(site.maps.find_all, score.score_id)
+        maps = await site.files.read(site.maps.find_all, score)
         if maps is None:
             maps = await _drawn_maps(request, score, options)
     except Busy:
