@@ -67,6 +67,37 @@ def test_a_double_click_is_one_score(browser, plate):
     page.context.close()
 
 
+def test_undo_is_one_undo_by_a_double_click_and_by_a_key_held_down(browser, plate):
+    _, page = typist(browser, plate, "ann")
+    page.keyboard.type("010101", delay=400)
+    saved(page)
+    page.evaluate(
+        """() => new Promise((resolve) => {
+            const button = () => document.querySelector("#undo-form button"), first = button();
+            first.click();
+            const again = () => { if (button() && button() !== first) { button().click(); resolve(); } else setTimeout(again); };
+            again();
+        })"""
+    )
+    saved(page)
+    assert plate.given()[("ann", "A3a", None)] == 1
+    assert ("ann", "A2a", None) not in plate.given()
+    page.goto(f"/plate/{BARCODE}/1")
+    page.keyboard.press("s")
+    for well in ("A5a", "A6a"):
+        page.locator(f"a.tile[data-well={well}]").click()
+        page.keyboard.type("13")
+    page.locator("#undo-selected").focus()
+    page.keyboard.down("Enter")
+    page.keyboard.down("Enter")  # the repetition that a keyboard sends
+    page.keyboard.up("Enter")
+    expect(page.locator("#selected-said")).to_contain_text("Undone")
+    saved(page)
+    assert plate.given()[("ann", "A6a", None)] == 1
+    assert ("ann", "A5a", None) not in plate.given()
+    page.context.close()
+
+
 def test_scores_wait_for_a_line_that_broke_also_in_a_closed_tab(browser, plate):
     context, page = typist(browser, plate, "ann")
     plate.line.cut = True

@@ -294,6 +294,21 @@ def test_without_scripts_people_score_all_the_same(signed_in, system):
     context.close()
 
 
+def test_a_printed_drop_names_its_plate_and_has_nothing_to_click(page):
+    page.goto("/well/BROWSER1/2/A2a")
+    expect(page.locator(".on-paper")).to_be_hidden()
+    page.emulate_media(media="print")
+    expect(page.locator(".on-paper")).to_have_text("Plate BROWSER1 · 2024-01-08 00:00")
+    assert page.locator("form:visible, button:visible, select:visible").count() == 0
+    page.emulate_media(media="screen")
+    page.goto(PLATE)
+    page.keyboard.press("s")
+    expect(page.locator("#selected")).to_be_visible()
+    page.emulate_media(media="print")
+    expect(page.locator("#selected")).to_be_hidden()
+    assert page.locator("button:visible").count() == 0
+
+
 def test_the_frame_is_dashed_where_it_is_not_a_crystal(page):
     page.goto(PLATE)
     dashes = [

@@ -23,6 +23,10 @@ window.addEventListener("beforeprint", () => {
   for (const image of document.querySelectorAll("img[loading=lazy]")) image.loading = "eager";
 });
 
+document.addEventListener("keydown", (event) => {  // a button is pressed once, however long Enter is held down
+  if (event.repeat && event.key === "Enter" && event.target.matches("button")) event.preventDefault();
+});
+
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.altKey || event.metaKey || event.target.matches("input:not([type=checkbox]), select, textarea")) return;
   if (event.key === "?") { event.preventDefault(); if (!help.open) help.showModal(); }

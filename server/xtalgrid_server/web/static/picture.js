@@ -60,7 +60,7 @@ function draw() {
 }
 // Zoom so that the point of the picture at this place of the stage stays there.
 function zoomTo(zoom, at) {
-  if (!stage) return;
+  if (!stage || !layers.offsetWidth) return;  // the picture is not there yet
   zoom = Math.min(Math.max(zoom, 1), MAX_ZOOM);
   const place = at || { x: stage.clientWidth / 2, y: stage.clientHeight / 2 };
   const less = 1 / view.zoom - 1 / zoom;

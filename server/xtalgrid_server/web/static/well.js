@@ -320,11 +320,11 @@ document.addEventListener("keydown", (event) => {
 });
 
 document.addEventListener("submit", (event) => {
-  if (event.target.id === "score-form") {
-    event.preventDefault();
-    if (performance.now() - appeared > SECOND_CLICK) score(event.submitter.value);
-  }
-  if (event.target.id === "undo-form") { event.preventDefault(); undo(); }
+  if (!event.target.matches("#score-form, #undo-form")) return;
+  event.preventDefault();
+  if (performance.now() - appeared <= SECOND_CLICK) return;
+  appeared = performance.now();  // where the drop stays, too
+  if (event.target.id === "undo-form") undo(); else score(event.submitter.value);
 });
 
 document.addEventListener("click", async (event) => {
