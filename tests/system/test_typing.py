@@ -242,6 +242,42 @@ def test_several_wells_are_scored_and_undone_at_once(browser, plate):
     page.context.close()
 
 
+def test_a_range_of_wells_leaves_out_those_that_the_filter_hides(browser, plate):
+    context, page = typist(browser, plate, "ann")
+    page.keyboard.type("2301", delay=400)  # A1 a crystal, A2 clear, as all others are
+    saved(page)
+    page.goto(f"/plate/{BARCODE}/1?only=clear")
+    page.keyboard.press("s")
+    page.locator("a.tile[data-well=A3a]").click()
+    page.locator("a.tile[data-well=A1a]").focus()
+    page.locator("a.tile[data-well=A5a]").click(modifiers=["Shift"])
+    expect(page.locator("#selected-number")).to_have_text("3 selected")
+    page.keyboard.press("Escape")
+    page.keyboard.press("s")
+    page.locator("a.tile[data-well=A2a]").click()
+    page.locator("a.tile[data-well=A12a]").click(modifiers=["Shift"])
+    expect(page.locator("#selected-number")).to_have_text("11 selected")
+    page.keyboard.press("Escape")
+    page.goto(f"/plate/{BARCODE}/1?only=harvestable")
+    page.keyboard.press("s")
+    page.locator("a.tile[data-well=A1a]").click()
+    page.locator("a.tile[data-well=A12a]").click(modifiers=["Shift"])
+    expect(page.locator("#selected-number")).to_have_text("2 selected")  # A1, and the one that was clicked
+    context.close()
+
+
+def test_a_drop_comes_although_its_picture_does_not(browser, plate):
+    context, page = typist(browser, plate, "ann")
+    page.route("**/image/*.jpg", lambda route: None)  # no answer, as from a share that went away
+    page.goto(f"/well/{BARCODE}/1/A1a", wait_until="domcontentloaded")
+    page.keyboard.press("ArrowRight")
+    expect(page.locator(".well-name")).to_have_text("A2a", timeout=15_000)
+    page.keyboard.press("x")
+    saved(page)
+    assert plate.given() == {("ann", "A2a", Outcome.CLEAR): 1}
+    context.close()
+
+
 def test_back_and_forward_and_the_end_of_the_plate(browser, plate):
     _, page = typist(browser, plate, "ann")
     page.keyboard.type("13" * 3, delay=20)
