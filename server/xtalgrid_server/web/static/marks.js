@@ -153,6 +153,10 @@ function setUpStage(stage) {
   stage.addEventListener("pointerdown", (event) => {
     if (!mode || event.button || !sizeOf().width) return;
     mine(event);
+    if (mode === "mark" && stage.classList.contains("lapsing")) {  // that may be a picture of another inspection
+      $("ruler-said").textContent = "Marks are of this inspection’s picture: end the time lapse (Esc) first.";
+      return;
+    }
     if (pointer !== null) return;
     pointer = event.pointerId;
     start = event;
