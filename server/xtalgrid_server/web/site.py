@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import Annotated, Any, Protocol, TypedDict, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from fastapi import Depends, HTTPException, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
@@ -398,6 +399,11 @@ def download(data: bytes, kind: str, name: str) -> Response:
 
 
 def attachment(name: str) -> dict[str, str]:
-    """Return the header of a file for download; `name` may be any text from a database."""
-    safe = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in name[-120:])
-    return {"Content-Disposition": f'attachment; filename="{safe}"'}
+    """Return the header of a file for download; `name` may be any text from a database.
+
+    Letters of all alphabets stay (RFC 6266), or files of two plates would have one name.
+    """
+    whole = "".join(c if c in "._-" or unicodedata.category(c)[0] in "LMN" else "_" for c in name[-120:])
+    safe = "".join(c if c.isascii() else "_" for c in whole)
+    more = "" if whole == safe else f"; filename*=UTF-8''{quote(whole)}"
+    return {"Content-Disposition": f'attachment; filename="{safe}"{more}'}
