@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -50,6 +51,9 @@ from .threads import FileThreads
 _LARGEST_ID = 2**63 - 1
 LARGEST_NUMBER = 2**31 - 1
 
+_ROW_SECONDS = 15.0
+"""For how long the row of an image is remembered: once corrected, it has another plate, which other people see."""
+
 _IN_UV = 2_000
 """Scores whose crystals' UV images are remembered; looking at one takes some tenths of a second."""
 
@@ -93,7 +97,7 @@ class Site:
         self.keys = score_keys(config)
         self.render = renderer()
         self._in_uv: dict[tuple[int, tuple[str, ...]], CrystalInUV | None] = {}
-        self._row = lru_cache(maxsize=20_000)(self._read_row)  # the ledger's image rows never change
+        self._row = lru_cache(maxsize=20_000)(self._read_row)
 
     @property
     def has_notifications(self) -> bool:
@@ -109,9 +113,9 @@ class Site:
         HTTPException
             404 if there is none.
         """
-        return self._row(image_id)
+        return self._row(image_id, int(time.monotonic() / _ROW_SECONDS))
 
-    def _read_row(self, image_id: int) -> ImageRow:
+    def _read_row(self, image_id: int, _: int) -> ImageRow:
         row = self.ledger.images.row(image_id) if 0 < image_id <= _LARGEST_ID else None
         if row is None:
             raise no_image()
