@@ -124,6 +124,24 @@ def test_scores_wait_for_a_line_that_broke_also_in_a_closed_tab(browser, plate):
     context.close()
 
 
+def test_what_waits_is_read_once_however_many_drops_a_page_has(browser, plate):
+    """Reading it for each drop took seconds for each key, on a plate of 1,536 drops with hundreds of scores waiting."""
+    _, page = typist(browser, plate, "ann")
+    plate.line.cut = True
+    page.keyboard.type("01010101", delay=20)
+    page.wait_for_timeout(300)
+    page.evaluate(
+        """() => {
+            const get = Storage.prototype.getItem;
+            window.readings = 0;
+            Storage.prototype.getItem = function (key) { window.readings += key.startsWith("xtalgrid-waiting"); return get.call(this, key); };
+            window.dispatchEvent(new StorageEvent("storage", {key: `xtalgrid-waiting ${new URL(document.querySelector(".brand").href).pathname} x`}));
+        }"""
+    )
+    assert 4 <= page.evaluate("window.readings") <= 8  # of four that wait: once to paint, once for the line in the head
+    page.context.close()
+
+
 def test_two_tabs_of_one_person(browser, plate):
     context, page = typist(browser, plate, "ann")
     second = context.new_page()
