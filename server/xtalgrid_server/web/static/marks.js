@@ -63,7 +63,9 @@ document.addEventListener("submit", (event) => {
   }
   const says = { mark: "mark", note: "note", favourite: entry.on ? "favourite" : "no favourite" };
   give(entry, event.submitter?.dataset.says ?? says[entry.what]);
-  for (const field of form.querySelectorAll("input:not([type=hidden])")) field.value = "";
+  const fields = form.querySelectorAll("input:not([type=hidden])");
+  for (const field of fields) field.value = "";
+  if (!fields.length && entry.what !== "favourite") event.submitter.disabled = true;  // said once; the list is read anew soon
 });
 
 // ---- drawing
