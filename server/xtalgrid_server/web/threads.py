@@ -102,7 +102,7 @@ class FileThreads:
 
     def read_soon(self, work: Callable[..., T], *args: Any) -> T:
         """Do the same for a page, which waits for a short time only."""
-        reading = self._threads.submit(self._timed, work, *args)
+        reading: Future[T] = self._threads.submit(self._timed, work, *args)
         try:
             return reading.result(_SHORT_PATIENCE)
         except TimeoutError as error:
