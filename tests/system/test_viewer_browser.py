@@ -173,6 +173,22 @@ def test_keys_that_are_no_score_score_nothing(page, system):
     assert said(system, "A1a") == []
 
 
+def test_enter_in_a_checkbox_approves_nothing(page):
+    page.goto("/operations")
+    page.evaluate(
+        """() => {
+            document.body.insertAdjacentHTML("beforeend", `<form id="review"><button>Approve</button><input type="checkbox"></form>`);
+            window.sent = 0;
+            document.getElementById("review").addEventListener("submit", (event) => { event.preventDefault(); window.sent++; });
+        }"""
+    )
+    page.locator("#review input").press("Space")
+    page.locator("#review input").press("Enter")
+    assert page.evaluate("[window.sent, document.querySelector('#review input').checked]") == [0, True]
+    page.locator("#review button").press("Enter")
+    assert page.evaluate("window.sent") == 1
+
+
 def test_boxes_lie_where_the_worker_said_also_when_zoomed_in(page):
     page.goto("/well/BROWSER1/2/A2a")
     box, picture = page.locator(".overlay .box .line").first, page.locator("img.original")

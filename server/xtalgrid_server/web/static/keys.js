@@ -23,8 +23,11 @@ window.addEventListener("beforeprint", () => {
   for (const image of document.querySelectorAll("img[loading=lazy]")) image.loading = "eager";
 });
 
-document.addEventListener("keydown", (event) => {  // a button is pressed once, however long Enter is held down
-  if (event.repeat && event.key === "Enter" && event.target.matches("button")) event.preventDefault();
+// A button is pressed once, however long Enter is held down. In a checkbox, Enter would press the first button of its
+// form, such as Approve.
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Enter") return;
+  if (event.target.matches("input[type=checkbox]") || (event.repeat && event.target.matches("button"))) event.preventDefault();
 });
 
 document.addEventListener("keydown", (event) => {

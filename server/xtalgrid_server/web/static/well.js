@@ -297,7 +297,6 @@ document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.altKey || event.metaKey || document.querySelector("dialog:modal")) return;
   if (event.target.matches("input:not([type=checkbox]), select, textarea")) return;
   const key = keyOf(event, (digit) => isOfScore((typed?.digits ?? "") + digit));
-  if (key === "Enter" && event.target.id === "stay") event.preventDefault();  // it would press the first button
   if (event.repeat && !key.startsWith("Arrow")) return;  // a key held down is pressed once
   if (key === " ") {
     if (!event.target.matches("button, summary, input") && pictureKey(key)) event.preventDefault();  // it presses those
