@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
@@ -293,6 +295,27 @@ def test_a_drop_comes_although_its_picture_does_not(browser, plate):
     page.keyboard.press("x")
     saved(page)
     assert plate.given() == {("ann", "A2a", Outcome.CLEAR): 1}
+    context.close()
+
+
+def test_after_an_upgrade_of_the_viewer_the_next_drop_comes_with_its_scripts(browser, plate):
+    context, page = typist(browser, plate, "ann")
+
+    def upgraded(route):
+        answer = route.fetch()
+        route.fulfill(response=answer, body=re.sub(r'data-version="\w+"', 'data-version="next"', answer.text()))
+
+    page.route(f"**/well/{BARCODE}/1/A8a", upgraded)
+    page.goto(f"/well/{BARCODE}/1/A6a", wait_until="networkidle")
+    page.evaluate("window.old = true")
+    page.keyboard.press("ArrowRight")
+    expect(page.locator(".well-name")).to_have_text("A7a")
+    assert page.evaluate("window.old") is True
+    page.keyboard.press("x")  # given on the old page, and on to the new one
+    expect(page.locator(".well-name")).to_have_text("A8a", timeout=20_000)
+    page.wait_for_function("window.old === undefined", timeout=20_000)
+    saved(page)
+    assert plate.given() == {("ann", "A7a", Outcome.CLEAR): 1}
     context.close()
 
 

@@ -89,6 +89,7 @@ function open(page, address) {
     scores.changes.dispatchEvent(new Event("sign-in"));
     return;
   }
+  if (page.version !== document.body.dataset.version) { location.assign(address); return; }  // the viewer was upgraded
   document.title = page.title;
   const facts = page.main.querySelector(".facts"), picture = page.main.querySelector("#original");
   if (facts && picture.dataset.image === $("original")?.dataset.image) {  // the picture stays, with its zoom
