@@ -42,6 +42,11 @@ LOCKED = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES)
 log = logging.getLogger(__name__)
 
 
+def checkpoint_of(result: Path) -> Path:
+    """Return the path of the checkpoint of a result that is not written yet."""
+    return result.with_name(f"{result.name}.checkpoint")
+
+
 class Header(msgspec.Struct, frozen=True, kw_only=True):
     """What a checkpoint belongs to; one of another unit, worker version or pair of networks is discarded."""
 

@@ -40,6 +40,7 @@ from . import selfcheck as selfchecks
 from .boinc import app as boinc_app
 from .boinc import init_data
 from .boinc.slot import use_stderr_file
+from .checkpoint import checkpoint_of
 from .limits import TIME_LIMIT, take_lowest_priority
 from .run import run_unit, score_unit, version
 from .stopping import Stopped, StopRequest
@@ -47,7 +48,6 @@ from .workunit import ImageFiles, image_files
 
 RESULT = "result.json"
 SCORES = "scores.csv"
-_CHECKPOINT = f"{RESULT}.checkpoint"
 
 _CSV_COLUMNS = ("image", "outcome", "score", "probability", "p_crystal", "drop_confidence", "seconds", "failure")
 
@@ -300,7 +300,9 @@ def score(
                         say(line(path, answer, width))
                 bar.update(1)
 
-            result = score_unit(source, out / RESULT, out / _CHECKPOINT, networks, pause, report, time_limit=time_limit)
+            result = score_unit(
+                source, out / RESULT, checkpoint_of(out / RESULT), networks, pause, report, time_limit=time_limit
+            )
     write_atomically(out / SCORES, table(paths, result, has_second))
     counts = Counter(outcome(answer) for answer in result.images)
     summary = ", ".join(f"{counts[name]} {name}" for name in Outcome if counts[name])
@@ -311,7 +313,7 @@ def score(
 
 def _chosen(images: tuple[Path, ...]) -> list[Path]:
     """Return the files that `score` is to score, and say what else is in the folders."""
-    paths, others = image_files(images, SUFFIXES, FRAME_SUFFIX, (RESULT, SCORES, _CHECKPOINT))
+    paths, others = image_files(images, SUFFIXES, FRAME_SUFFIX, (RESULT, SCORES, checkpoint_of(Path(RESULT)).name))
     passed_over = f"passed over: {', '.join(f'{number} {kind}' for kind, number in others.most_common())}"
     if not paths:
         more = f"; {passed_over}" if others else ""
@@ -361,7 +363,7 @@ def run(
         run_unit(
             workunit,
             result,
-            result.with_name(f"{result.name}.checkpoint"),
+            checkpoint_of(result),
             pause,
             folders=[weights_folder] if weights_folder else [],
             threads=threads,
