@@ -2,6 +2,7 @@
 // (waiting.js); without scripts, the forms do the same.
 
 import * as given from "./given.js";
+import { sizeOf as sizeOfPicture } from "./picture.js";
 import * as scores from "./waiting.js";
 
 const $ = (id) => document.getElementById(id);
@@ -14,8 +15,8 @@ let current = () => null;  // the drop on the screen
 // ---- places in the picture
 
 function sizeOf() {
-  const { width, height } = $("stage").dataset, picture = $("original");
-  return { width: Number(width) || picture.naturalWidth, height: Number(height) || picture.naturalHeight };
+  const { width, height } = $("stage").dataset;
+  return width ? { width: Number(width), height: Number(height) } : sizeOfPicture($("original"));
 }
 const round = (number) => Math.round(number * 10) / 10;
 function placeOf(event) {
