@@ -101,7 +101,7 @@ def render_plate(
     Returns
     -------
     list of Path
-        The JPEG files without the UV images, in the order of the drops. ``folder/barcode/truth.csv`` gets a line for
+        The JPEG files without the UV images, in the order of the drops. ``folder/barcode/truth.csv`` has a line for
         each; inspection 1 begins the file anew.
 
     Raises
@@ -162,11 +162,9 @@ def _save(image: npt.NDArray[np.uint8], path: Path) -> None:
 
 
 def _write_lines(path: Path, header: tuple[str, ...], lines: list[_Line], fresh: bool) -> None:
-    """Append lines to a CSV file, or write it with its header if it is `fresh` or missing."""
+    """Put an inspection's lines into a CSV file, for those that it had of it; one that is `fresh` gets no others."""
+    before = [] if fresh or not path.exists() else path.read_text(encoding="utf-8").splitlines()[1:]
+    others = [line for line in csv.reader(before) if line[1] != str(lines[0][1])]
     text = io.StringIO(newline="")
-    if fresh or not path.exists():
-        csv.writer(text).writerow(header)
-    else:
-        text.write(path.read_bytes().decode("utf-8"))
-    csv.writer(text).writerows(lines)
+    csv.writer(text).writerows([header, *others, *lines])
     write_atomically(path, text.getvalue().encode("utf-8"))

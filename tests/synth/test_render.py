@@ -104,6 +104,24 @@ def test_a_plate_has_rigaku_names_and_a_file_of_outcomes(tmp_path: Path) -> None
     assert [row["image"] for row in truth] == [file.name for file in files]
 
 
+def test_an_inspection_that_is_rendered_again_has_its_outcomes_once(tmp_path: Path) -> None:
+    """As after a run that was stopped between two inspections and begun anew."""
+    for inspection, outcome in ((1, Outcome.CLEAR), (2, Outcome.OTHER), (3, Outcome.CLEAR), (2, Outcome.PRECIPITATE)):
+        render_plate(
+            tmp_path,
+            barcode="CI022987",
+            seed=1,
+            wells=[outcome],
+            inspection=inspection,
+            width=160,
+            height=120,
+            pixel_size_um=18,
+        )
+    with (tmp_path / "CI022987" / "truth.csv").open(encoding="utf-8", newline="") as file:
+        lines = [(row["inspection"], row["outcome"]) for row in csv.DictReader(file)]
+    assert sorted(lines) == [("1", "clear"), ("2", "precipitate"), ("3", "clear")]
+
+
 def test_crystals_lie_in_the_drop_and_differ_in_size() -> None:
     """Real crystals of one drop differ in size up to tenfold; only a few extend beyond the drop's edge."""
     outside, spread = [], []

@@ -40,9 +40,10 @@ def test_a_score_is_the_same_key_with_caps_lock_in_another_alphabet_and_where_di
     press(page, ("2", "Digit2"), ("1", "Digit1"), shift=True)
     press(page, ("+", "Digit1"), ("ě", "Digit2"))  # Czech
     press(page, ("o", "KeyR"))  # Dvorak: what is written on it counts
+    press(page, ("۰", "Numpad0"), ("۱", "Numpad1"))  # Persian
     saved(page)
     meant = [Outcome.HARVESTABLE, Outcome.PRECIPITATE, Outcome.CLEAR, Outcome.HARVESTABLE]
-    meant += [Outcome.OVERNUCLEATED, Outcome.PRECIPITATE_BAD, Outcome.OTHER]
+    meant += [Outcome.OVERNUCLEATED, Outcome.PRECIPITATE_BAD, Outcome.OTHER, Outcome.CLEAR]
     assert plate.given() == {("ann", f"A{n}a", outcome): 1 for n, outcome in enumerate(meant, 1)}
     page.context.close()
 

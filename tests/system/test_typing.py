@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
@@ -67,6 +69,37 @@ def test_a_double_click_is_one_score(browser, plate):
     page.context.close()
 
 
+def test_undo_is_one_undo_by_a_double_click_and_by_a_key_held_down(browser, plate):
+    _, page = typist(browser, plate, "ann")
+    page.keyboard.type("010101", delay=400)
+    saved(page)
+    page.evaluate(
+        """() => new Promise((resolve) => {
+            const button = () => document.querySelector("#undo-form button"), first = button();
+            first.click();
+            const again = () => { if (button() && button() !== first) { button().click(); resolve(); } else setTimeout(again); };
+            again();
+        })"""
+    )
+    saved(page)
+    assert plate.given()[("ann", "A3a", None)] == 1
+    assert ("ann", "A2a", None) not in plate.given()
+    page.goto(f"/plate/{BARCODE}/1")
+    page.keyboard.press("s")
+    for well in ("A5a", "A6a"):
+        page.locator(f"a.tile[data-well={well}]").click()
+        page.keyboard.type("13")
+    page.locator("#undo-selected").focus()
+    page.keyboard.down("Enter")
+    page.keyboard.down("Enter")  # the repetition that a keyboard sends
+    page.keyboard.up("Enter")
+    expect(page.locator("#selected-said")).to_contain_text("Undone")
+    saved(page)
+    assert plate.given()[("ann", "A6a", None)] == 1
+    assert ("ann", "A5a", None) not in plate.given()
+    page.context.close()
+
+
 def test_scores_wait_for_a_line_that_broke_also_in_a_closed_tab(browser, plate):
     context, page = typist(browser, plate, "ann")
     plate.line.cut = True
@@ -91,6 +124,24 @@ def test_scores_wait_for_a_line_that_broke_also_in_a_closed_tab(browser, plate):
         ("ann", "A3a", Outcome.CLEAR): 1,
     }
     context.close()
+
+
+def test_what_waits_is_read_once_however_many_drops_a_page_has(browser, plate):
+    """Reading it for each drop took seconds for each key, on a plate of 1,536 drops with hundreds of scores waiting."""
+    _, page = typist(browser, plate, "ann")
+    plate.line.cut = True
+    page.keyboard.type("01010101", delay=20)
+    page.wait_for_timeout(300)
+    page.evaluate(
+        """() => {
+            const get = Storage.prototype.getItem;
+            window.readings = 0;
+            Storage.prototype.getItem = function (key) { window.readings += key.startsWith("xtalgrid-waiting"); return get.call(this, key); };
+            window.dispatchEvent(new StorageEvent("storage", {key: `xtalgrid-waiting ${new URL(document.querySelector(".brand").href).pathname} x`}));
+        }"""
+    )
+    assert 4 <= page.evaluate("window.readings") <= 8  # of four that wait: once to paint, once for the line in the head
+    page.context.close()
 
 
 def test_two_tabs_of_one_person(browser, plate):
@@ -209,6 +260,63 @@ def test_several_wells_are_scored_and_undone_at_once(browser, plate):
     tile["A2a"].click()
     page.wait_for_url("**/A2a")
     page.context.close()
+
+
+def test_a_range_of_wells_leaves_out_those_that_the_filter_hides(browser, plate):
+    context, page = typist(browser, plate, "ann")
+    page.keyboard.type("2301", delay=400)  # A1 a crystal, A2 clear, as all others are
+    saved(page)
+    page.goto(f"/plate/{BARCODE}/1?only=clear")
+    page.keyboard.press("s")
+    page.locator("a.tile[data-well=A3a]").click()
+    page.locator("a.tile[data-well=A1a]").focus()
+    page.locator("a.tile[data-well=A5a]").click(modifiers=["Shift"])
+    expect(page.locator("#selected-number")).to_have_text("3 selected")
+    page.keyboard.press("Escape")
+    page.keyboard.press("s")
+    page.locator("a.tile[data-well=A2a]").click()
+    page.locator("a.tile[data-well=A12a]").click(modifiers=["Shift"])
+    expect(page.locator("#selected-number")).to_have_text("11 selected")
+    page.keyboard.press("Escape")
+    page.goto(f"/plate/{BARCODE}/1?only=harvestable")
+    page.keyboard.press("s")
+    page.locator("a.tile[data-well=A1a]").click()
+    page.locator("a.tile[data-well=A12a]").click(modifiers=["Shift"])
+    expect(page.locator("#selected-number")).to_have_text("2 selected")  # A1, and the one that was clicked
+    context.close()
+
+
+def test_a_drop_comes_although_its_picture_does_not(browser, plate):
+    context, page = typist(browser, plate, "ann")
+    page.route("**/image/*.jpg", lambda route: None)  # no answer, as from a share that went away
+    page.goto(f"/well/{BARCODE}/1/A1a", wait_until="domcontentloaded")
+    page.keyboard.press("ArrowRight")
+    expect(page.locator(".well-name")).to_have_text("A2a", timeout=15_000)
+    page.keyboard.press("x")
+    saved(page)
+    assert plate.given() == {("ann", "A2a", Outcome.CLEAR): 1}
+    context.close()
+
+
+def test_after_an_upgrade_of_the_viewer_the_next_drop_comes_with_its_scripts(browser, plate):
+    context, page = typist(browser, plate, "ann")
+
+    def upgraded(route):
+        answer = route.fetch()
+        route.fulfill(response=answer, body=re.sub(r'data-version="\w+"', 'data-version="next"', answer.text()))
+
+    page.route(f"**/well/{BARCODE}/1/A8a", upgraded)
+    page.goto(f"/well/{BARCODE}/1/A6a", wait_until="networkidle")
+    page.evaluate("window.old = true")
+    page.keyboard.press("ArrowRight")
+    expect(page.locator(".well-name")).to_have_text("A7a")
+    assert page.evaluate("window.old") is True
+    page.keyboard.press("x")  # given on the old page, and on to the new one
+    expect(page.locator(".well-name")).to_have_text("A8a", timeout=20_000)
+    page.wait_for_function("window.old === undefined", timeout=20_000)
+    saved(page)
+    assert plate.given() == {("ann", "A7a", Outcome.CLEAR): 1}
+    context.close()
 
 
 def test_back_and_forward_and_the_end_of_the_plate(browser, plate):

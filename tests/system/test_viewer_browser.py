@@ -5,12 +5,16 @@ Also that nothing leaves the lab's network, that axe-core finds nothing serious,
 
 from __future__ import annotations
 
+import io
+import re
 from collections.abc import Iterator
 from datetime import datetime
 
+import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from fastapi import FastAPI
+from PIL import Image
 from playwright.sync_api import expect
 
 from xtalgrid_core.outcomes import Outcome
@@ -173,6 +177,22 @@ def test_keys_that_are_no_score_score_nothing(page, system):
     assert said(system, "A1a") == []
 
 
+def test_enter_in_a_checkbox_approves_nothing(page):
+    page.goto("/operations")
+    page.evaluate(
+        """() => {
+            document.body.insertAdjacentHTML("beforeend", `<form id="review"><button>Approve</button><input type="checkbox"></form>`);
+            window.sent = 0;
+            document.getElementById("review").addEventListener("submit", (event) => { event.preventDefault(); window.sent++; });
+        }"""
+    )
+    page.locator("#review input").press("Space")
+    page.locator("#review input").press("Enter")
+    assert page.evaluate("[window.sent, document.querySelector('#review input').checked]") == [0, True]
+    page.locator("#review button").press("Enter")
+    assert page.evaluate("window.sent") == 1
+
+
 def test_boxes_lie_where_the_worker_said_also_when_zoomed_in(page):
     page.goto("/well/BROWSER1/2/A2a")
     box, picture = page.locator(".overlay .box .line").first, page.locator("img.original")
@@ -194,6 +214,36 @@ def test_boxes_lie_where_the_worker_said_also_when_zoomed_in(page):
     assert picture.bounding_box()["width"] == pytest.approx(middle["width"], abs=2)
     page.keyboard.press("Escape")
     page.wait_for_url(f"**{PLATE}")
+
+
+def test_a_picture_that_says_it_lies_on_its_side_is_shown_as_it_was_scored(page, system):
+    """Its EXIF data ask for a quarter turn. The worker's box (80, 106, 80, 107) is blue in the file as it is stored."""
+    (file,) = system.config.image_root.glob("BROWSER1/2/5_HF.jpg")
+    picture, turned = Image.new("RGB", (320, 240), (200, 200, 190)), Image.Exif()
+    picture.paste((20, 20, 230), (106, 80, 213, 160))
+    turned[274] = 6
+    picture.save(file, quality=95, exif=turned)
+    page.goto("/well/BROWSER1/2/A6a", wait_until="load")
+    for place in (".crop", ".overlay .box .line"):
+        drawn = page.locator(place).first.bounding_box()
+        shot = np.asarray(Image.open(io.BytesIO(page.screenshot(clip=drawn))).convert("RGB")).astype(int)
+        blue = (shot[..., 2] > 150) & (shot[..., 0] < 80)
+        assert blue[blue.shape[0] // 2].mean() > 0.9, place  # from its left to its right
+
+    def without_score(route):  # of such a picture the page does not know the size
+        answer = route.fetch()
+        route.fulfill(response=answer, body=re.sub(r' (data-)?(width|height)="(320|240)"', "", answer.text()))
+
+    page.route("**/well/BROWSER1/2/A6a", without_score)
+    page.reload(wait_until="load")
+    shown = page.locator("#original").bounding_box()
+    assert shown["width"] / shown["height"] == pytest.approx(4 / 3, abs=0.01)
+    page.keyboard.press("m")
+    page.mouse.click(shown["x"] + 0.75 * shown["width"], shown["y"] + 0.25 * shown["height"])
+    saved(page)
+    (image,) = [one.image_id for one in system.ledger.images.of_plate("BROWSER1", [2]) if str(one.well) == "A6a"]
+    (mark,) = system.ledger.marks.of_image(image).standing
+    assert (mark.x, mark.y) == pytest.approx((240, 60), abs=1)
 
 
 def test_the_drop_over_time_and_its_uv_mate(page):
@@ -292,6 +342,21 @@ def test_without_scripts_people_score_all_the_same(signed_in, system):
     page.get_by_role("button", name="Undo").click()
     assert said(system, "A12a") == [Outcome.PRECIPITATE_BAD, None]
     context.close()
+
+
+def test_a_printed_drop_names_its_plate_and_has_nothing_to_click(page):
+    page.goto("/well/BROWSER1/2/A2a")
+    expect(page.locator(".on-paper")).to_be_hidden()
+    page.emulate_media(media="print")
+    expect(page.locator(".on-paper")).to_have_text("Plate BROWSER1 · 2024-01-08 00:00")
+    assert page.locator("form:visible, button:visible, select:visible").count() == 0
+    page.emulate_media(media="screen")
+    page.goto(PLATE)
+    page.keyboard.press("s")
+    expect(page.locator("#selected")).to_be_visible()
+    page.emulate_media(media="print")
+    expect(page.locator("#selected")).to_be_hidden()
+    assert page.locator("button:visible").count() == 0
 
 
 def test_the_frame_is_dashed_where_it_is_not_a_crystal(page):

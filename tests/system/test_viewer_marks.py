@@ -153,6 +153,19 @@ def test_marks_given_while_the_viewer_is_away_are_kept_and_undone_in_order(page,
     expect(page.locator("a.tile .well")).to_have_text(["A2a"])
 
 
+def test_a_double_click_confirms_a_chop_once_and_removes_it_once(page, system):
+    page.goto("/well/MARKS1/1/A3a")
+    (image,) = [one.image_id for one in system.ledger.images.of_plate("MARKS1") if str(one.well) == "A3a"]
+    page.get_by_role("button", name="Confirm chop 1 as a mark").dblclick()
+    expect(page.get_by_text("✓ marked")).to_be_visible()
+    saved(page)
+    assert len(places(system, image)) == 1
+    page.get_by_role("button", name="Remove").dblclick()
+    expect(page.get_by_text("Removed (1)")).to_be_visible()
+    expect(page.locator("#waiting")).to_have_text("")  # no second removal, which would be refused
+    assert places(system, image) == []
+
+
 def test_marks_and_notes_by_keyboard_and_for_those_who_cannot_see_well(page, system):
     page.goto("/well/MARKS1/1/A4a")
     page.get_by_label("Note", exact=True).first.fill("twinned")

@@ -62,10 +62,12 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Any
     crystal[:, :40], clear[:, 40:] = 0.9, 0.8  # a quarter of the drop, and the rest
     none = np.zeros_like(clear)
     maps = {Group.CRYSTAL: crystal, Group.PRECIPITATE: none, Group.OTHER: none, Group.CLEAR: clear}
-    (home / "maps" / "00").mkdir(parents=True)
-    for group, png in map_pngs(maps).items():  # as if they had been drawn before
-        (home / "maps" / "00" / f"{3:012d}-{group}.png").write_bytes(png)
     app = create_app(config)
+    with System(config) as system:
+        name = app.state.site.maps.name(system.ledger.scores.by_id([3])[0])
+    (home / "maps" / name[:2]).mkdir(parents=True)
+    for group, png in map_pngs(maps).items():  # as if they had been drawn before
+        (home / "maps" / name[:2] / f"{name}-{group}.png").write_bytes(png)
     with serving(app) as served:
         yield served, app
 
@@ -197,6 +199,23 @@ def test_uv_lies_over_the_visible_picture_and_the_inspections_play_at_one_place(
     expect(still.locator("#lapse-words")).to_contain_text("inspection 1")
     still.wait_for_timeout(1100)
     expect(still.locator("#lapse-words")).to_contain_text("inspection 1")
+
+
+def test_no_mark_is_put_on_the_picture_of_another_inspection(signed_in, address):
+    page = signed_in()
+    page.goto(WELL)
+    page.keyboard.press(",")
+    expect(page.locator("#lapse-words")).to_contain_text("scores go to inspection 2", timeout=SLOW)
+    page.keyboard.press("m")
+    page.locator("#stage").click(position={"x": 200, "y": 150})
+    expect(page.locator("#ruler-said")).to_contain_text("end the time lapse")
+    page.keyboard.press("Escape")  # marking
+    page.keyboard.press("Escape")  # the time lapse
+    page.keyboard.press("m")
+    page.locator("#stage").click(position={"x": 300, "y": 200})
+    expect(page.locator("#marks-list li")).to_have_count(1)
+    marks = [address[1].state.site.ledger.marks.of_image(image).standing for image in (1, 3)]
+    assert list(map(len, marks)) == [0, 1]
 
 
 def test_tone_by_keys_and_the_map_s_legend(signed_in):

@@ -48,7 +48,7 @@ def test_every_page_and_form(client, score, system):  # noqa: F811
     assert "People disagree" in inbox
     assert "o-disputed" in client.get("/plate/CI022987/3").text
     assert WELL in inbox and "/well/CI022987/3/A2a" in inbox  # a new crystal, an undecided
-    assert client.fill("/inbox/seen", "/inbox").status_code == 303
+    assert client.fill("/inbox/seen", "/inbox", until="2026-01-01T00:00:00").status_code == 303
     system.ledger.decisions.add("r1", [{"score_id": 3, "inspect_id": 3, "action": "hold", "csv_row": "{}"}])
     assert client.fill("/operations/review", "/operations", verdict="approve", score=3).status_code == 303
     for address in ("/", "/?q=ci02", "/plate/CI022987/4?order=best&show=people", "/plate/CI022987/3?show=disagreement"):

@@ -87,6 +87,20 @@ def test_a_small_picture_fills_its_place_in_its_shape(browser, address):
     context.close()
 
 
+def test_boxes_lie_on_the_picture_of_a_phone(browser, address):
+    """The box that the worker said begins a third from the picture's left and top, and is a third as large."""
+    for window in ((360, 740), (740, 360), (320, 480)):
+        context = browser.new_context(viewport=dict(zip(("width", "height"), window, strict=True)), base_url=address)
+        page = context.new_page()
+        page.goto("/well/SEEN/1/A1a", wait_until="load")
+        picture, box = page.locator("#original").bounding_box(), page.locator(".box .line").bounding_box()
+        assert picture["width"] / picture["height"] == pytest.approx(4 / 3, abs=0.01), window
+        for start, side, part in (("x", "width", (106 / 320, 107 / 320)), ("y", "height", (1 / 3, 1 / 3))):
+            seen = (box[start] - picture[start]) / picture[side], box[side] / picture[side]
+            assert seen == pytest.approx(part, abs=0.02), window
+        context.close()
+
+
 def test_arrow_keys_go_from_well_to_well(browser, address):
     context = browser.new_context(viewport={"width": 1280, "height": 800}, base_url=address)
     page = context.new_page()

@@ -147,6 +147,18 @@ def test_a_second_worker_is_locked_out(path):
     assert done(path) == [3, 4]
 
 
+def test_a_file_system_without_locks_is_not_taken_for_another_worker(path, monkeypatch):
+    """As some network shares are: ENOLCK, "No locks available"."""
+
+    def flock(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    with pytest.raises(OSError, match="no locks") as raised:
+        Checkpoint(path, HEADER)
+    assert (raised.value.errno, raised.value.filename) == (errno.ENOLCK, str(path))
+
+
 def test_a_checkpoint_deleted_before_locking_is_created_again(path):
     """The owner may delete the file between our opening and locking it; the lock must be on the new file."""
     with Checkpoint(path, HEADER) as first:

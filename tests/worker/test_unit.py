@@ -1,5 +1,6 @@
 """A whole unit: every image gets an answer, even if some of them are broken."""
 
+import errno
 import re
 
 import msgspec
@@ -82,6 +83,23 @@ def test_an_unexpected_error_fails_one_image(score, make_unit, crystal, clear, m
     result = score(make_unit([crystal, clear]))
     assert outcomes(result) == [FailureReason.INTERNAL, Outcome.CLEAR]
     assert detail in result.images[0].detail
+
+
+def test_a_unit_that_cannot_be_read_for_a_while_is_scored_whole_later(score, make_unit, crystal, clear, monkeypatch):
+    """A share that goes away in the middle of a unit: until it is back no image fails, however often it is tried."""
+    path, read = make_unit([crystal, clear, crystal]), WorkUnit.read
+
+    def away(unit, entry):
+        if entry.number:
+            raise OSError(errno.ESTALE, "Stale file handle", str(path))
+        return read(unit, entry)
+
+    monkeypatch.setattr(WorkUnit, "read", away)
+    for _ in range(MAX_BEGINS + 1):
+        with pytest.raises(OSError, match="Stale file handle"):
+            score(path)
+    monkeypatch.setattr(WorkUnit, "read", read)
+    assert outcomes(score(path)) == [Outcome.HARVESTABLE, Outcome.CLEAR, Outcome.HARVESTABLE]
 
 
 def test_an_invalid_pixel_size_fails_one_image(score, make_unit, crystal):

@@ -21,6 +21,7 @@ from tests.conftest import BLUE, CHOP_BY_CHOP, RED, encoded, well
 from xtalgrid_core import wire
 from xtalgrid_core.outcomes import SCORED_GROUPS, Outcome
 from xtalgrid_core.weights import MANIFEST, default_models, read_manifest
+from xtalgrid_worker import run as worker_run
 from xtalgrid_worker.cli import main
 from xtalgrid_worker.run import version
 
@@ -122,6 +123,33 @@ def test_frames_of_images_with_the_same_name_get_different_names(xtalgrid_worker
     assert frames == ["a01_2_2_art.jpg", "a01_2_art.jpg", "a01_3_art.jpg", "a01_art.jpg"]
 
 
+def test_an_image_with_the_longest_name_has_a_frame_too(xtalgrid_worker, tmp_path):
+    for name in ("ä" * 125 + "a.png", "ä" * 125 + "b.png"):  # 255 bytes, the most that a file system takes
+        (tmp_path / name).write_bytes(encoded(well()))
+    run = xtalgrid_worker("score", tmp_path, "--out", tmp_path / "out", "--frames")
+    assert run.exit_code == 0
+    frames = sorted(len(os.fsencode(path.name)) for path in (tmp_path / "out").glob("ää*_ART.jpg"))
+    assert len(frames) == 2
+    assert all(240 < length <= 255 for length in frames)
+
+
+def test_an_image_that_is_removed_before_its_frame_is_drawn_costs_no_other(xtalgrid_worker, tmp_path, monkeypatch):
+    for name in ("A01.png", "A02.png"):
+        (tmp_path / name).write_bytes(encoded(well()))
+    score = worker_run.score_image
+
+    def then_removed(data, entry, *rest):
+        answer = score(data, entry, *rest)
+        (tmp_path / "A01.png").unlink(missing_ok=True)
+        return answer
+
+    monkeypatch.setattr(worker_run, "score_image", then_removed)
+    run = xtalgrid_worker("score", tmp_path, "--out", tmp_path / "out", "--frames")
+    assert run.exit_code == 0
+    assert run.stdout.splitlines()[-1] == "2 images: 2 crystals harvestable"
+    assert [path.name for path in (tmp_path / "out").glob("*_ART.jpg")] == ["A02_ART.jpg"]
+
+
 def test_frames_beside_images_are_never_scored_and_replace_no_image(xtalgrid_worker, tmp_path):
     (tmp_path / "A01.png").write_bytes(encoded(well()))
     for _ in range(2):
@@ -179,6 +207,21 @@ def test_an_empty_folder_is_an_error(xtalgrid_worker, tmp_path):
     run = xtalgrid_worker("score", tmp_path / "empty", "--out", tmp_path / "out")
     assert run.exit_code == 2
     assert "no images found" in run.stderr
+    assert "passed over" not in run.stderr
+    (tmp_path / "empty" / "A01.webp").touch()
+    run = xtalgrid_worker("score", tmp_path / "empty", "--out", tmp_path / "out")
+    assert (run.exit_code, run.stderr.rpartition("; ")[2]) == (2, "passed over: 1 .webp\n")
+
+
+def test_what_else_a_folder_holds_is_said(xtalgrid_worker, tmp_path):
+    """Run twice, since what the first run wrote is not counted."""
+    (tmp_path / "A01.png").write_bytes(encoded(well()))
+    for name in ("A02.webp", "A03.WEBP", "notes.txt"):
+        (tmp_path / name).touch()
+    for _ in range(2):
+        run = xtalgrid_worker("score", tmp_path, "--out", tmp_path, "--frames")
+        assert run.stderr.splitlines()[0] == "passed over: 2 .webp, 1 .txt"
+        assert run.stdout.splitlines()[-1] == "1 images: 1 crystals harvestable"
 
 
 def test_a_folder_that_cannot_be_written_is_named(xtalgrid_worker, wells, tmp_path):

@@ -1,3 +1,4 @@
+import errno
 import io
 import os
 import tracemalloc
@@ -127,7 +128,23 @@ def test_different_files_form_a_different_unit(tmp_path, options):
 
 
 def test_folders_are_searched_for_images(tmp_path):
-    for name in ("b.JPG", "a.tif", "a_ART.jpg", ".hidden.png", "notes.txt"):
+    for name in ("b.JPG", "a.tif", "a_ART.jpg", ".hidden.png", "notes.txt", "c.WEBP", "d.webp", "README", "ours.csv"):
         (tmp_path / name).touch()
-    names = image_files([tmp_path, tmp_path / "notes.txt", tmp_path / "a.tif"], (".jpg", ".tif", ".png"), "_ART.jpg")
-    assert [path.name for path in names] == ["a.tif", "b.JPG", "notes.txt"]
+    (tmp_path / "day 2").mkdir()
+    asked = [tmp_path, tmp_path / "notes.txt", tmp_path / "a.tif"]
+    files, others = image_files(asked, (".jpg", ".tif", ".png"), "_ART.jpg", ["ours.csv"])
+    assert [path.name for path in files] == ["a.tif", "b.JPG", "notes.txt"]
+    assert others == {".webp": 2, ".txt": 1, "file without suffix": 1, "subfolder": 1}
+
+
+def test_a_disk_that_does_not_respond_is_no_fault_of_an_image(make_unit, monkeypatch):
+    """A share that went away: a work unit of which nothing can be read now says nothing of its images."""
+    with WorkUnit(make_unit([b"picture"])) as unit:
+
+        def read(*_):
+            raise OSError(errno.EIO, "Input/output error")
+
+        monkeypatch.setattr(zipfile.ZipExtFile, "read", read)
+        with pytest.raises(OSError, match="Input/output error") as raised:
+            unit.read(unit.manifest.images[0])
+    assert str(raised.value.filename).endswith("unit.zip")

@@ -15,6 +15,7 @@ When the scoring of an image ends, with an answer or because the worker is stopp
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import sys
@@ -35,7 +36,15 @@ MAX_BEGINS = 5
 BEGIN, ENDED = b"begin", b"ended"
 """Of one length, so that one can overwrite the other."""
 
+LOCKED = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES)
+"""What locking fails with if another process has the lock; anything else, as on some shares, is no other worker."""
+
 log = logging.getLogger(__name__)
+
+
+def checkpoint_of(result: Path) -> Path:
+    """Return the path of the checkpoint of a result that is not written yet."""
+    return result.with_name(f"{result.name}.checkpoint")
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,7 +88,7 @@ class Checkpoint:
     Busy
         If it is locked by another worker.
     OSError
-        If it cannot be written.
+        If it cannot be written or locked.
     """
 
     def __init__(self, path: Path, header: Header, wait: Wait = give_up) -> None:
@@ -195,7 +204,10 @@ def _open_locked(path: Path) -> int:
             _lock(fd)
         except OSError as error:
             os.close(fd)
-            raise Busy(f"{path}: another worker is working on this unit; nothing was done") from error
+            if error.errno in LOCKED:
+                raise Busy(f"{path}: another worker is working on this unit; nothing was done") from error
+            reason = f"its file system has no locks ({error.strerror}), write to another one"
+            raise OSError(error.errno, reason, str(path)) from error
         if sys.platform == "win32" or (path.exists() and path.stat().st_ino == os.fstat(fd).st_ino):
             return fd
         os.close(fd)  # its owner finished and deleted it between the two calls

@@ -6,6 +6,7 @@ import contextlib
 import io
 import logging
 import math
+import os
 import platform
 import sys
 from collections import Counter
@@ -39,6 +40,7 @@ from . import selfcheck as selfchecks
 from .boinc import app as boinc_app
 from .boinc import init_data
 from .boinc.slot import use_stderr_file
+from .checkpoint import checkpoint_of
 from .limits import TIME_LIMIT, take_lowest_priority
 from .run import run_unit, score_unit, version
 from .stopping import Stopped, StopRequest
@@ -55,6 +57,11 @@ EXIT_ERROR = 2
 EXIT_DISK = 74
 EXIT_BUSY = 75
 EXIT_NO_WEIGHTS = 78
+
+_LONGEST_NAME = 255
+"""Bytes of a file's name on usual file systems."""
+
+log = logging.getLogger(__name__)
 
 
 class _Commands(CommandGroup):
@@ -248,11 +255,7 @@ def score(
     Exit code: 0 if at least one image was scored, 1 if none could be, 2 if the run failed, 75 if another worker is
     writing to the same folder. If it is stopped or killed, run the same command again to resume.
     """
-    paths = image_files(images, SUFFIXES, FRAME_SUFFIX)
-    if not paths:
-        raise ConfigError(f"no images found; a folder is searched for {', '.join(SUFFIXES)}")
-    if len(paths) > wire.MAX_IMAGES:
-        raise ConfigError(f"{len(paths)} images; a run takes at most {wire.MAX_IMAGES}: divide them among several runs")
+    paths = _chosen(images)
     if step is None:
         step = STEP if exact else DEFAULTS.step
     if not exact and step % STRIDE:
@@ -288,7 +291,7 @@ def score(
             def report(entry: wire.ImageEntry, answer: wire.Answer, is_new: bool) -> None:
                 frame_file = out / frame_files[entry.number]
                 if frames and isinstance(answer, wire.Scored) and (is_new or not frame_file.exists()):
-                    _draw_frame(source.read(entry), answer, frame_file)
+                    _draw_frame(source, entry, answer, frame_file)
                 with _progress_hidden():
                     path = source.path(entry)
                     if as_json:
@@ -298,7 +301,7 @@ def score(
                 bar.update(1)
 
             result = score_unit(
-                source, out / RESULT, out / f"{RESULT}.checkpoint", networks, pause, report, time_limit=time_limit
+                source, out / RESULT, checkpoint_of(out / RESULT), networks, pause, report, time_limit=time_limit
             )
     write_atomically(out / SCORES, table(paths, result, has_second))
     counts = Counter(outcome(answer) for answer in result.images)
@@ -306,6 +309,20 @@ def score(
     say(f"{len(paths)} images: {summary}", err=as_json)
     if counts[Outcome.FAILED] == len(paths):
         click.get_current_context().exit(EXIT_NOTHING_SCORED)
+
+
+def _chosen(images: tuple[Path, ...]) -> list[Path]:
+    """Return the files that `score` is to score, and say what else is in the folders."""
+    paths, others = image_files(images, SUFFIXES, FRAME_SUFFIX, (RESULT, SCORES, checkpoint_of(Path(RESULT)).name))
+    passed_over = f"passed over: {', '.join(f'{number} {kind}' for kind, number in others.most_common())}"
+    if not paths:
+        more = f"; {passed_over}" if others else ""
+        raise ConfigError(f"no images found; a folder is searched for {', '.join(SUFFIXES)}{more}")
+    if len(paths) > wire.MAX_IMAGES:
+        raise ConfigError(f"{len(paths)} images; a run takes at most {wire.MAX_IMAGES}: divide them among several runs")
+    if others:
+        say(passed_over, err=True)
+    return paths
 
 
 @main.command()
@@ -346,7 +363,7 @@ def run(
         run_unit(
             workunit,
             result,
-            result.with_name(f"{result.name}.checkpoint"),
+            checkpoint_of(result),
             pause,
             folders=[weights_folder] if weights_folder else [],
             threads=threads,
@@ -512,17 +529,28 @@ def frame_names(paths: list[Path], folder: Path) -> list[str]:
     taken = {path.name.casefold() for path in paths if path.parent.resolve() == folder.resolve()}
     names = []
     for path in paths:
-        stem, number = path.stem, 2
-        while f"{stem}{FRAME_SUFFIX}".casefold() in taken:
-            stem, number = f"{path.stem}_{number}", number + 1
-        taken.add(f"{stem}{FRAME_SUFFIX}".casefold())
-        names.append(f"{stem}{FRAME_SUFFIX}")
+        name, number = _frame_name(path.stem), 2
+        while name.casefold() in taken:
+            name, number = _frame_name(path.stem, f"_{number}"), number + 1
+        taken.add(name.casefold())
+        names.append(name)
     return names
 
 
-def _draw_frame(data: bytes, answer: wire.Scored, path: Path) -> None:
+def _frame_name(stem: str, number: str = "") -> str:
+    """Return the name of a framed image, with only as much of the image's own name as there is room for."""
+    while len(os.fsencode(name := f"{stem}{number}{FRAME_SUFFIX}")) > _LONGEST_NAME:
+        stem = stem[:-1]
+    return name
+
+
+def _draw_frame(source: ImageFiles, entry: wire.ImageEntry, answer: wire.Scored, path: Path) -> None:
     picture = io.BytesIO()
-    frame(read_image(data), answer).save(picture, "JPEG", quality=90)
+    try:
+        frame(read_image(source.read(entry)), answer).save(picture, "JPEG", quality=90)
+    except ImageError as error:  # the file was changed or removed after it was scored
+        log.warning("%s: no frame: %s", path.name, error)
+        return
     write_atomically(path, picture.getvalue())
 
 

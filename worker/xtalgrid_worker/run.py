@@ -126,7 +126,7 @@ def score_unit(
     Stopped
         If raised by `pause`; the checkpoint is kept.
     OSError
-        If raised by `wait`; the checkpoint is kept.
+        If raised by `wait`, or if the unit's disk or share does not respond; the checkpoint is kept.
     """
     with Checkpoint(checkpoint, Header.of(source, version()), wait) as done:
         if done.answers:
@@ -213,7 +213,7 @@ def _answers(
         done.begin(entry.number)
         try:
             answer = _answer(source, entry, networks, TimeLimit(pause, time_limit))
-        except Stopped:
+        except (Stopped, OSError):
             done.end(entry.number)
             raise
         done.end(entry.number)
@@ -222,7 +222,13 @@ def _answers(
 
 def _answer(source: Source, entry: wire.ImageEntry, networks: Networks, pause: Callable[[], None]) -> wire.Answer:
     try:
-        return score_image(source.read(entry), entry, source.manifest.options, networks, pause)
+        data = source.read(entry)
+    except OSError:
+        raise  # no fault of the image: a later run may read it
+    except Exception as error:
+        return failed(entry.number, error)
+    try:
+        return score_image(data, entry, source.manifest.options, networks, pause)
     except Exception as error:
         return failed(entry.number, error)
 

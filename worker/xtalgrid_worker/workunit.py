@@ -5,9 +5,11 @@ Both have a manifest and return the bytes of one image at a time; nothing is unp
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -31,7 +33,15 @@ class Source(Protocol):
     """SHA-256 of the manifest, which ties a checkpoint to it."""
 
     def read(self, entry: wire.ImageEntry) -> bytes:
-        """Read one image; raises `ImageError` if it cannot be read or differs from the manifest."""
+        """Read one image.
+
+        Raises
+        ------
+        ImageError
+            If it is broken, missing, or differs from the manifest.
+        OSError
+            If the disk or share does not respond, which says nothing about the image.
+        """
         ...
 
 
@@ -62,6 +72,9 @@ class WorkUnit:
         except ManifestError as error:
             self._zip.close()
             raise ManifestError(f"{path}: {error}") from error
+        except OSError:
+            self._zip.close()
+            raise
         self.digest = hashlib.sha256(data).hexdigest()
 
     def __enter__(self) -> WorkUnit:
@@ -71,7 +84,7 @@ class WorkUnit:
         self._zip.close()
 
     def read(self, entry: wire.ImageEntry) -> bytes:
-        """Read one image and check its SHA-256."""
+        """Read one image and check its SHA-256; see `Source.read`."""
         return _checked(self._read(entry.file, wire.MAX_IMAGE_BYTES), entry)
 
     def _check_names(self, path: Path) -> None:
@@ -92,6 +105,9 @@ class WorkUnit:
             with self._zip.open(info) as stream:
                 return read_limited(stream, name, limit)
         except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno != errno.EINVAL:  # that is a place before the zip's beginning
+                error.filename = self._zip.filename
+                raise
             raise ImageError(FailureReason.UNREADABLE_FILE, f"cannot unpack {name}: {error}") from error
 
 
@@ -140,23 +156,29 @@ class ImageFiles:
             return hashlib.sha256().hexdigest()  # `read` will report what is wrong with it
 
 
-def image_files(paths: Iterable[Path], suffixes: Sequence[str], frame_suffix: str) -> list[Path]:
-    """Return the given files, and the images in the given folders, each file once.
+def image_files(
+    paths: Iterable[Path], suffixes: Sequence[str], frame_suffix: str, own: Iterable[str] = ()
+) -> tuple[list[Path], Counter[str]]:
+    """Return the given files, and the images in the given folders, each file once; and count what else is there.
 
-    Files keep the given order; those of a folder are sorted by name, without hidden files and framed images.
+    Files keep the given order; those of a folder are sorted by name. The rest of a folder is counted by suffix, without
+    hidden files, framed images, and files that we write ourselves (names in `own`).
     """
     files: dict[Path, None] = {}
+    others: Counter[str] = Counter()
     for path in paths:
-        if path.is_dir():
-            images = [
-                file
-                for file in sorted(path.iterdir())
-                if file.suffix.lower() in suffixes and not file.name.endswith(frame_suffix) and file.name[0] != "."
-            ]
-            files.update(dict.fromkeys(images))
-        else:
+        if not path.is_dir():
             files[path] = None
-    return list(files)
+            continue
+        for file in sorted(path.iterdir()):
+            suffix = file.suffix.lower()
+            if file.name[0] == "." or file.name.endswith(frame_suffix) or file.name in own:
+                continue
+            if suffix in suffixes:
+                files[file] = None
+            else:
+                others["subfolder" if file.is_dir() else suffix or "file without suffix"] += 1
+    return list(files), others
 
 
 def _check_directory(path: Path) -> None:

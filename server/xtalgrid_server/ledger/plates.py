@@ -45,6 +45,11 @@ class Plates:
         """Return the highest image id, or 0 if there are no images."""
         return int(self._db.scalar(sa.select(sa.func.max(t.images.c.id))) or 0)
 
+    def last_change(self) -> datetime | None:
+        """Return when a row of an image was last corrected, or its file found with another content; None: never."""
+        at: datetime | None = self._db.scalar(sa.select(sa.func.max(t.images.c.changed_at)))
+        return at
+
     def state(self) -> tuple[object, ...]:
         """Return what stays the same as long as nothing came in that changes how drops are shown.
 

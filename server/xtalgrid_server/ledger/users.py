@@ -1,4 +1,4 @@
-"""Users of the viewer: their password hashes, and when they last marked everything as seen.
+"""Users of the viewer: their password hashes, and until when they have seen everything.
 
 Append-only: a new password is a new row, and the newest row of a name counts.
 """
@@ -42,13 +42,14 @@ class Users:
         )
         return [(row.name, row.who, row.at) for row in self._db.rows(statement)]
 
-    def mark_seen(self, who: str) -> None:
-        """Record that a person has seen everything that is new so far."""
+    def mark_seen(self, who: str, until: datetime) -> None:
+        """Record that a person has seen everything that was new at a time (UTC)."""
         with self._db.writing() as connection:
-            insert(connection, t.visits, who=who[:100], at=now())
+            insert(connection, t.visits, who=who[:100], at=until)
 
     def last_seen(self, who: str) -> datetime | None:
-        """Return when (UTC) a person last marked everything as seen, or None."""
+        """Return until when (UTC) a person has seen everything, or None."""
         statement = sa.select(sa.func.max(t.visits.c.at)).where(t.visits.c.who == who[:100])
+        statement = statement.where(t.visits.c.at <= now())  # none from before the clock was set back
         last: datetime | None = self._db.scalar(statement)
         return last

@@ -85,6 +85,7 @@ def create_app(config: Config) -> FastAPI:
         yield
         site.maps.close()
         site.pictures.close()
+        site.files.close()
         ledger.close()
         site.questions.close()
 

@@ -11,7 +11,6 @@ import ctypes
 import os
 import sys
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -22,6 +21,7 @@ from xtalgrid_core.errors import Busy
 from xtalgrid_core.images import MAX_PIXELS
 
 from .proxies import one_computer, reached
+from .threads import DaemonThreads
 
 T = TypeVar("T")
 
@@ -75,14 +75,14 @@ class PicturePool:
         threads = max(1, min(os.cpu_count() or 1, 4))
         self._maps = maps
         self._lanes = (_Lane(_SMALL, 1), _Lane(MAX_PIXELS, threads + maps))
-        self._threads = ThreadPoolExecutor(sum(lane.jobs for lane in self._lanes), "picture", _let_pages_go_first)
+        self._threads = DaemonThreads(sum(lane.jobs for lane in self._lanes), _let_pages_go_first)
         self._waiting: list[_Job] = []
         self._last_turn: dict[str, int] = {}
         self._turns = 0
 
     def close(self) -> None:
         """Make no more pictures."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._threads.shutdown()
 
     async def make(self, request: Request, pixels: int, work: Callable[[], T], *, is_map: bool = False) -> T:
         """Return what `work` returns, which is called in a thread when it is this client's turn.

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import time
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import Annotated, Any, Protocol, TypedDict, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from fastapi import Depends, HTTPException, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from xtalgrid_core.errors import ImagerError
+from xtalgrid_core.errors import Busy, ImagerError
 
 from ..config import Config
 from ..domain.images import ImageRow
@@ -44,9 +46,13 @@ from .pages.scoring import PersonScoring, score_keys
 from .picture_pool import PicturePool
 from .proxies import reached, root_of
 from .rendering import renderer
+from .threads import FileThreads
 
 _LARGEST_ID = 2**63 - 1
 LARGEST_NUMBER = 2**31 - 1
+
+_ROW_SECONDS = 15.0
+"""For how long the row of an image is remembered: once corrected, it has another plate, which other people see."""
 
 _IN_UV = 2_000
 """Scores whose crystals' UV images are remembered; looking at one takes some tenths of a second."""
@@ -81,7 +87,8 @@ class Site:
         self.searches = Searches(ledger)
         self.crystals = MemoryCache[list[NewCrystal]](ledger.plates)
         self.scoring = PersonScoring(config, ledger, imager, self.questions, self.access_log)
-        self.marking = Marking(config, ledger, self.access_log)
+        self.files = FileThreads()
+        self.marking = Marking(config, ledger, self.access_log, self.files)
         self.pictures = PicturePool(config.viewer.map_processes)
         self.thumbnails = Thumbnails(config)
         self.maps = ClassMaps(config)
@@ -90,7 +97,7 @@ class Site:
         self.keys = score_keys(config)
         self.render = renderer()
         self._in_uv: dict[tuple[int, tuple[str, ...]], CrystalInUV | None] = {}
-        self._row = lru_cache(maxsize=20_000)(self._read_row)  # the ledger's image rows never change
+        self._row = lru_cache(maxsize=20_000)(self._read_row)
 
     @property
     def has_notifications(self) -> bool:
@@ -106,9 +113,9 @@ class Site:
         HTTPException
             404 if there is none.
         """
-        return self._row(image_id)
+        return self._row(image_id, int(time.monotonic() / _ROW_SECONDS))
 
-    def _read_row(self, image_id: int) -> ImageRow:
+    def _read_row(self, image_id: int, _: int) -> ImageRow:
         row = self.ledger.images.row(image_id) if 0 < image_id <= _LARGEST_ID else None
         if row is None:
             raise no_image()
@@ -117,12 +124,15 @@ class Site:
     def fluorescence(self, score: ScoredImage, mates: Sequence[Mate]) -> CrystalInUV | None:
         """Return what a score's crystals look like in UV light, if they have a UV image; it is looked at once.
 
-        A picture that could not be read is tried again.
+        A picture that could not be read is tried again. None too while the pictures' share does not respond.
         """
         key = score.score_id, tuple(mate.name for mate in mates)
         if key in self._in_uv:
             return self._in_uv[key]
-        found = in_uv(self.config, score, mates)
+        try:
+            found = self.files.read_soon(in_uv, self.config, score, mates)
+        except Busy:
+            return None
         if found is None or not found.unread:
             while len(self._in_uv) >= _IN_UV:
                 self._in_uv.pop(next(iter(self._in_uv)), None)
@@ -393,6 +403,11 @@ def download(data: bytes, kind: str, name: str) -> Response:
 
 
 def attachment(name: str) -> dict[str, str]:
-    """Return the header of a file for download; `name` may be any text from a database."""
-    safe = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in name[-120:])
-    return {"Content-Disposition": f'attachment; filename="{safe}"'}
+    """Return the header of a file for download; `name` may be any text from a database.
+
+    Letters of all alphabets stay (RFC 6266), or files of two plates would have one name.
+    """
+    whole = "".join(c if c in "._-" or unicodedata.category(c)[0] in "LMN" else "_" for c in name[-120:])
+    safe = "".join(c if c.isascii() else "_" for c in whole)
+    more = "" if whole == safe else f"; filename*=UTF-8''{quote(whole)}"
+    return {"Content-Disposition": f'attachment; filename="{safe}"{more}'}

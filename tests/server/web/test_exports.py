@@ -6,6 +6,7 @@ import io
 import json
 import re
 import zipfile
+from urllib.parse import unquote
 
 import openpyxl
 import pytest
@@ -16,6 +17,7 @@ from xtalgrid_server.ledger.marks import box_mark
 from xtalgrid_server.reports.entries import Filter
 from xtalgrid_server.web.pages import downloads
 from xtalgrid_server.web.routes import exports
+from xtalgrid_server.web.site import attachment
 
 from ..conftest import INSPECTED
 from .conftest import PLATE
@@ -38,6 +40,22 @@ def test_the_menu_has_every_form(client):
     offered = re.findall(r'href="/plate/CI022987/3/export/([\w-]+)" download', page)
     assert set(offered) == set(HERE)
     assert set(downloads.BY_KIND) == {*FORMATS, "xtal"}
+
+
+@pytest.mark.parametrize(
+    ("barcode", "name"),
+    [
+        ("結晶-01", "結晶-01_3.csv"),
+        ("蛋白-01", "蛋白-01_3.csv"),
+        ('प्लेट 1/\u202ea"b', "प्लेट_1__a_b_3.csv"),
+        ("CI1", "CI1_3.csv"),
+    ],
+)
+def test_files_of_plates_in_any_alphabet_have_names_of_their_own(barcode, name):
+    """As browsers read the header: `filename*` before `filename` (RFC 6266)."""
+    header = attachment(f"{barcode}_3.csv")["Content-Disposition"]
+    plain, _, encoded = re.fullmatch(r'attachment; filename="([\w.-]+)"(; filename\*=UTF-8\'\'(\S+))?', header).groups()
+    assert plain.isascii() and unquote(encoded or plain) == name
 
 
 @pytest.mark.usefixtures("plate")

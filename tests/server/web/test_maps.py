@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -57,6 +58,16 @@ def test_all_groups_are_drawn_once_and_kept(client, scored, config, monkeypatch)
     assert [name.split("-")[1] for name in kept] == ["clear.png", "crystal.png", "other.png", "precipitate.png"]
     assert client.get("/map/crystal/1.png").content == answers[GROUPS.index("crystal")].content
     assert len(drawn) == 1
+
+
+def test_a_map_is_not_shown_for_another_drop_whose_score_has_the_same_id(client, scored, config):
+    """As after an older ledger was restored, which gives its ids again."""
+    scored(*default_models())
+    first = [client.get(f"/map/{group}/1.png").content for group in GROUPS]
+    path = config.image_root / "CI022987" / "3" / "well.png"
+    path.write_bytes(encoded(np.roll(well(), 60, axis=1)))
+    os.utime(path, ns=(1, 1))
+    assert [client.get(f"/map/{group}/1.png").content for group in GROUPS] != first
 
 
 def test_a_picture_that_takes_too_much_has_no_map_and_the_next_one_has(visit, config, scored, monkeypatch):

@@ -161,11 +161,34 @@ def test_new_crystals_since_this_person_looked(client, score, system):
     assert len(pairs) == 2
     assert re.findall(r'href="(/well/[^"]+)"', pairs[0]) == ["/well/CI022987/3/A1a", "/well/CI022987/4/A1a"]
     assert "+7 d" in pairs[0]
-    assert client.fill("/inbox/seen", "/inbox").status_code == 303
+    assert client.fill("/inbox/seen", "/inbox", until=until_of(client.get("/inbox").text)).status_code == 303
     page = client.get("/inbox").text
     assert "No new crystals" in page and "Since your last visit" in page
     score({(3, 1): Outcome.HARVESTABLE}, inspection=4, inspected=datetime(2012, 11, 28), p_crystal=0.9)
     assert "/well/CI022987/4/A3a" in client.get("/inbox").text
+
+
+def until_of(inbox: str) -> str:
+    """When a page of the inbox was made, as its form says."""
+    return re.search(r'name="until" value="([^"]+)"', inbox).group(1)
+
+
+def test_what_came_after_the_page_was_opened_is_not_marked_as_seen(client, score):
+    score({(1, 1): Outcome.HARVESTABLE}, p_crystal=0.9)
+    opened = client.get("/inbox").text
+    score({(2, 1): Outcome.HARVESTABLE}, p_crystal=0.9)
+    assert client.fill("/inbox/seen", "/inbox", until=until_of(opened)).status_code == 303
+    page = client.get("/inbox").text
+    assert "/well/CI022987/3/A2a" in page and "/well/CI022987/3/A1a" not in page
+
+
+def test_a_mark_that_was_made_while_the_clock_was_ahead_hides_nothing(client, score, system):
+    system.ledger.users.mark_seen("anna", datetime(2999, 1, 1))
+    score({(1, 1): Outcome.HARVESTABLE}, p_crystal=0.9)
+    assert "/well/CI022987/3/A1a" in client.get("/inbox").text
+    assert client.fill("/inbox/seen", "/inbox", until="2999-01-01T00:00:00").status_code == 303  # it becomes now
+    assert "No new crystals" in client.get("/inbox").text
+    assert client.fill("/inbox/seen", "/inbox", until="soon").status_code == 422
 
 
 def test_scores_newer_than_ones_own(client, score):

@@ -9,6 +9,7 @@ import pytest
 
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_server.ledger.database import now
+from xtalgrid_server.web.pages.scoring import PersonScoring
 
 from .conftest import token_of
 
@@ -40,6 +41,24 @@ def test_what_is_sent_again_is_stored_once(client, score, made):
         assert [(each["refused"], each["warning"]) for each in answered.json()["results"]] == [("", "")] * 3
     assert made() == [(Outcome.BAD_FORM, "anna"), (Outcome.HARVESTABLE, "anna")]
     assert made(2) == [(Outcome.CLEAR, "anna")]
+
+
+def test_a_score_reaches_the_score_table_although_the_viewer_was_killed_between(
+    visit, configured, score, score_table, made, monkeypatch
+):
+    """The browser sends it again: it is in the ledger already, and not in the imager's table."""
+    score({(1, 1): Outcome.CLEAR})
+    client = visit(configured("write_scores = true"))
+    with monkeypatch.context() as killed:
+        killed.setattr(PersonScoring, "_write", lambda *_: None)
+        send(client, typed(1, "harvestable"))
+    assert made() == [(Outcome.HARVESTABLE, "anna")] and score_table() == []
+    for _ in range(2):
+        assert send(client, typed(1, "harvestable")).json()["results"][0]["warning"] == ""
+        assert [(code, by) for _, code, _, by in score_table()] == [("23", "anna")]
+    send(client, typed(2, "clear"))
+    send(client, typed(1, "harvestable"))  # whose answer was lost: the newer one stands
+    assert [(code, by) for _, code, _, by in score_table()] == [("01", "anna")]
 
 
 def test_a_key_is_remembered_also_of_a_score_that_changes_nothing(client, score, made):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import subprocess
 import sys
@@ -223,6 +224,15 @@ def test_one_worker_in_a_slot(slot):
         assert waited
         other.stdin.close()
         slots.take_lock(slot, lambda: None)
+
+
+def test_a_slot_whose_file_system_has_no_locks_is_not_taken_for_a_busy_one(slot, monkeypatch):
+    def lockf(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.lockf", lockf)
+    with pytest.raises(OSError, match=r"No locks available.*boinc_lockfile"):
+        slots.take_lock(slot, lambda: None, wait=0.3)
 
 
 def test_files_for_the_client(slot):

@@ -17,6 +17,7 @@ from xtalgrid_core import wire
 from xtalgrid_core.errors import Busy, XtalgridError
 from xtalgrid_core.files import Wait, give_up, keep_trying
 
+from ..checkpoint import checkpoint_of
 from ..run import Progress, run_unit, version
 from ..stopping import Stopped, StopRequest, tidy_up
 from . import links
@@ -91,7 +92,7 @@ def score(
     run_unit(
         links.resolve(folder, wire.UNIT_FILE),
         links.resolve(folder, wire.RESULT_FILE),
-        folder / links.CHECKPOINT,
+        checkpoint_of(folder / wire.RESULT_FILE),  # in the slot, which the client clears away
         pause,
         progress,
         wait,

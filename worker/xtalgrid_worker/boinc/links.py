@@ -16,8 +16,6 @@ from xtalgrid_core.errors import BrokenModel
 from xtalgrid_core.files import write_atomically
 from xtalgrid_core.weights import MANIFEST, read_manifest
 
-CHECKPOINT = f"{wire.RESULT_FILE}.checkpoint"
-
 _LINE = 512
 
 

@@ -12,6 +12,8 @@ from pathlib import Path
 from xtalgrid_core.errors import Busy
 from xtalgrid_core.files import write_atomically
 
+from ..checkpoint import LOCKED
+
 LOCK = "boinc_lockfile"
 FINISHED = "boinc_finish_called"
 TEMPORARY_EXIT = "boinc_temporary_exit"
@@ -47,6 +49,8 @@ def take_lock(slot: Path, pause: Callable[[], None], wait: float = LOCK_SECONDS)
     ------
     Busy
         If the other worker doesn't exit.
+    OSError
+        If the slot's file system has no locks.
     """
     end = time.monotonic() + wait
     while not _lock(slot / LOCK):
@@ -81,7 +85,10 @@ def _lock(path: Path) -> bool:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o664)
     try:
         fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except OSError as error:
         os.close(descriptor)
-        return False
+        if error.errno in LOCKED:
+            return False
+        error.filename = str(path)
+        raise
     return True

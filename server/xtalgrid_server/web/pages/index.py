@@ -1,10 +1,12 @@
 """The list of plates, newest first, without grouping the whole table of images for each request.
 
-The ledger only grows, so what was read once stays valid: each request reads only the images added since the last one.
+Each request reads only the images added since the last one. All are read again when one of them was corrected, which
+may have moved it to another plate.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from dataclasses import dataclass
@@ -17,6 +19,9 @@ _SETTLED_SECONDS = 60.0
 
 _REREAD_SECONDS = 5.0
 """How often the last images are read again until then."""
+
+_WHOLE_SECONDS = 3600.0
+"""How often all images are read again, whatever is known of changes: a clock may have been set back."""
 
 _LOOK_BACK = 10_000
 """Ids read again: a transaction with lower ids may commit after one with higher ids. A work unit has 5,000 at most."""
@@ -47,7 +52,9 @@ class PlateIndex:
         self._plates = plates
         self._lock = threading.Lock()
         self._highest = -1
-        self._changed_at = self._read_at = 0.0
+        self._change: datetime | None = None
+        self._grown_at = self._read_at = 0.0
+        self._whole_at = -math.inf
         self._dates: dict[str, dict[int, datetime]] = {}
         self._entries: list[PlateEntry] = []
 
@@ -64,14 +71,18 @@ class PlateIndex:
             return sorted(self._dates.get(barcode, {}).items())
 
     def _update(self) -> None:
-        highest, now = self._plates.highest_image(), time.monotonic()
+        highest, change, now = self._plates.highest_image(), self._plates.last_change(), time.monotonic()
+        age = now - self._whole_at
+        is_whole = age > _WHOLE_SECONDS or (change != self._change and age >= _REREAD_SECONDS)
         if highest != self._highest:
-            self._changed_at = now
-        elif now - self._changed_at > _SETTLED_SECONDS or now - self._read_at < _REREAD_SECONDS:
+            self._grown_at = now
+        elif not is_whole and (now - self._grown_at > _SETTLED_SECONDS or now - self._read_at < _REREAD_SECONDS):
             return
         self._read_at = now
-        inspections = self._plates.inspections_since(max(self._highest - _LOOK_BACK, 0))
-        changed = False
+        if is_whole:
+            self._whole_at, self._change, self._dates = now, change, {}
+        inspections = self._plates.inspections_since(0 if is_whole else max(self._highest - _LOOK_BACK, 0))
+        changed = is_whole
         for (barcode, number), date in inspections.items():
             dates = self._dates.setdefault(barcode, {})
             if number not in dates or dates[number] < date:

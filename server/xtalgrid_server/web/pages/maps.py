@@ -17,6 +17,7 @@ from ...domain.log import log
 from ...ledger.shapes import ScoredImage
 from ...steps.pack import read_original
 from ..cache.disk import DiskCache
+from .pictures import content_name
 
 GROUPS = tuple(str(group) for group in SCORED_GROUPS)
 
@@ -26,6 +27,8 @@ _PATIENCE = 10.0
 
 class ClassMaps:
     """The class maps of one configuration: PNG files with transparency, cached under ``home/maps``.
+
+    They are kept by what they were drawn from. The id of a score is given again once an older ledger was restored.
 
     The server itself runs no networks. The processes of a pool do, and they end when nobody asks for maps.
     """
@@ -45,13 +48,28 @@ class ClassMaps:
         """End the processes."""
         self._pool.close()
 
-    def find(self, score_id: int, group: str) -> bytes | None:
-        """Return a map that was drawn before."""
-        return self._cache.read(_name(score_id, group))
+    def name(self, score: ScoredImage) -> str:
+        """Return a name for what maps of a score are drawn from: its image's file as it is now, models and scale.
 
-    def find_all(self, score_id: int) -> dict[str, bytes] | None:
-        """Return the maps of all groups that were drawn before; None if one is missing or of an earlier version."""
-        maps = {group: self.find(score_id, group) for group in GROUPS}
+        Raises
+        ------
+        ImageError
+            If the file cannot be read.
+        """
+        scale = score.answer.pixel_size_um if isinstance(score.answer, wire.Scored) else None
+        return content_name(self._config, score, kind=f"{score.segmenter} {score.classifier} {scale}")
+
+    def find(self, score: ScoredImage, group: str) -> bytes | None:
+        """Return a map that was drawn before; for errors see `name`."""
+        return self._cache.read(f"{self.name(score)}-{group}")
+
+    def find_all(self, score: ScoredImage) -> dict[str, bytes] | None:
+        """Return the maps of all groups that were drawn before; None if one is missing or of an earlier version.
+
+        For errors see `name`.
+        """
+        name = self.name(score)
+        maps = {group: self._cache.read(f"{name}-{group}") for group in GROUPS}
         found = {group: png for group, png in maps.items() if png is not None and seen_in(png) is not None}
         return found if len(found) == len(GROUPS) else None
 
@@ -73,14 +91,14 @@ class ClassMaps:
         if not drawing.acquire(timeout=_PATIENCE):
             raise Busy("This map is being drawn; try again in a moment.")
         try:  # another request may have drawn them
-            return self.find_all(score_id) or self._make(score, options)
+            return self.find_all(score) or self._make(score, options)
         finally:
             drawing.release()
 
     def _make(self, score: ScoredImage, options: wire.Options) -> dict[str, bytes]:
         if importlib.util.find_spec("onnxruntime") is None:
             raise XtalgridError("Class maps need onnxruntime on this server; install it with: pip install onnxruntime")
-        answer, weights = score.answer, self._config.weights
+        answer, weights, name = score.answer, self._config.weights, self.name(score)
         try:
             maps = self._pool.class_maps(
                 read_original(self._config, score),
@@ -93,9 +111,5 @@ class ClassMaps:
             raise
         drawn = {str(group): png for group, png in maps.items()}
         for group, png in drawn.items():
-            self._cache.write(_name(score.score_id, group), png)
+            self._cache.write(f"{name}-{group}", png)
         return drawn
-
-
-def _name(score_id: int, group: str) -> str:
-    return f"{score_id:012d}-{group}"

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from xtalgrid_core.errors import Busy
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_core.wire import BestChop
 
@@ -22,6 +23,7 @@ from ...ledger.undoable import NothingToUndo
 from ...reports.marks import ImageScale, PlacedMark, placed
 from ...storage.access_log import AccessLog
 from ..query_parameters import GROUP_KINDS, KINDS
+from ..threads import FileThreads
 from .scoring import PERSON_OUTCOMES, RefusedScoreError, time_given
 
 Key = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
@@ -113,8 +115,8 @@ class PictureMarks:
 class Marking:
     """Records marks, notes and favourites, and reads them for pages."""
 
-    def __init__(self, config: Config, ledger: Ledger, access_log: AccessLog) -> None:
-        self._config, self._ledger, self._access_log = config, ledger, access_log
+    def __init__(self, config: Config, ledger: Ledger, access_log: AccessLog, files: FileThreads) -> None:
+        self._config, self._ledger, self._access_log, self._files = config, ledger, access_log, files
 
     def take(self, typed: Typed, who: str, origin: str, received: datetime, *, token: str = "") -> None:
         """Record what a browser or a program sent, once.
@@ -211,10 +213,17 @@ class Marking:
             at=at,
             key=typed.key,
         )
-        size = original_size(self._config, row)
+        size = self._size(row)
         if size is not None and not (typed.x <= size[1] and typed.y <= size[0]):
             raise RefusedScoreError(f"This mark lies outside the picture, which has {size[1]} × {size[0]} pixels.")
         return mark
+
+    def _size(self, row: ImageRow) -> tuple[int, int] | None:
+        """Return the picture's height and width; None if its file cannot be read now."""
+        try:
+            return self._files.read_soon(original_size, self._config, row)
+        except Busy:
+            return None
 
     def of_picture(
         self, image_id: int, scale: ImageScale | None, who: str, *, may_score: bool, hides_programs: bool

@@ -207,13 +207,14 @@ class PersonScoring:
             As in `record`.
         """
         known = self._ledger.corrections.with_key(typed.key)
-        if known is not None:
-            if (known.who, known.image_id) != (who, typed.image):
-                raise RefusedScoreError("Another score has this key.")
-            return
+        if known is not None and (known.who, known.image_id) != (who, typed.image):
+            raise RefusedScoreError("Another score has this key.")
         row = self._ledger.images.row(typed.image)
         if row is None:
             raise RefusedScoreError("There is no such image.")
+        if known is not None:  # the viewer may have been killed before it wrote this to the score table
+            self._tell_imager(row, known, who)
+            return
         at, own = time_given(typed.seconds_ago, received), self._by(typed.image, who)
         last = own[-1] if own else None
         if typed.undoes is None:
@@ -307,20 +308,26 @@ class PersonScoring:
             outcome=outcome or "withdrawn",
             **({"token": token} if token else {}),
         )
-        if not self._config.viewer.write_scores or after is None:
-            return after
-        if after == before and (after.written_id is not None or after.outcome is None):
-            return after
+        if after is not None and not (after == before and after.outcome is None):
+            self._tell_imager(row, after, who)
+        return after
+
+    def _tell_imager(self, row: ImageRow, after: Correction, who: str) -> None:
+        """Write a score to the score table, if the lab wants that and it is not there yet; raises ImagerError."""
+        if not self._config.viewer.write_scores or after.written_id is not None:
+            return
         try:
             self._questions.ask(lambda: self._write(row, after, who))
         except ImagerError as error:
             log.error(
-                "viewer: score of image %d by %s is in the ledger, not in the score table: %s", image_id, who, error
+                "viewer: score of image %d by %s is in the ledger, not in the score table: %s",
+                after.image_id,
+                who,
+                error,
             )
             raise ImagerError(
                 f"Your score is saved here but could not be written to the imager's score table: {error}"
             ) from error
-        return after
 
     def last(self, who: str, session: str) -> Correction | None:
         """Return the score or withdrawal that a person would undo next in a session; None: there is none."""

@@ -35,9 +35,9 @@ async def mate(request: AllowedRequest, image: NamedImage, other: NamedMate) -> 
 async def _aligned(request: AllowedRequest, image: ImageRow, other: ImageRow) -> Response:
     site = request.site
     try:
-        name, data = await run_in_threadpool(site.alignments.find, image, other)
+        name, data = await site.files.read(site.alignments.find, image, other)
         if data is None:
-            pixels = [await run_in_threadpool(picture_pixels, site.config, each) for each in (image, other)]
+            pixels = [await site.files.read(picture_pixels, site.config, each) for each in (image, other)]
             data = await site.pictures.make(request.http, max(pixels), lambda: site.alignments.make(image, other, name))
     except ImageError as error:
         problem = msgspec.json.encode(Alignment(problem=str(error.reason)))

@@ -7,7 +7,7 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, HTTPException, Response
 from fastapi.responses import HTMLResponse
 
 from xtalgrid_core.outcomes import Group
@@ -62,7 +62,7 @@ def inbox(request: AllowedRequest, older: str = "", of: str = "") -> HTMLRespons
     Without `older`, new crystals and undecided drops are of the last `_RECENT_DAYS` before the newest inspection. Where
     a person's own projects are known, all is of these, unless `of` is ``all``.
     """
-    site = request.site
+    site, until = request.site, now()
     last_visit = site.ledger.users.last_seen(request.visitor.name) if request.visitor.may_score else None
     since = last_visit or (now() - timedelta(days=_FIRST_DAYS)).replace(second=0, microsecond=0)
     threshold = crystal_from(site.config)
@@ -79,6 +79,7 @@ def inbox(request: AllowedRequest, older: str = "", of: str = "") -> HTMLRespons
         "inbox.html",
         last_visit=last_visit,
         since=since,
+        until=until,
         recent=recent,
         threshold=threshold,
         number=len(crystals),
@@ -95,10 +96,19 @@ def inbox(request: AllowedRequest, older: str = "", of: str = "") -> HTMLRespons
 
 @router.post("/inbox/seen")
 def mark_seen(request: AllowedRequest, form: PostedForm) -> Response:
-    """Mark everything in the inbox as seen by this person."""
+    """Mark everything that was new when the page was made as seen by this person."""
     request.check_form(form)
-    request.site.ledger.users.mark_seen(request.visitor.name)
+    request.site.ledger.users.mark_seen(request.visitor.name, _until(form.text("until")))
     return request.redirect("/inbox")
+
+
+def _until(text: str) -> datetime:
+    """Return the time (UTC) of the page that a form is from: what came since, nobody has seen."""
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise HTTPException(422, "This form does not say when its page was made: reload the page.") from error
+    return min(at.replace(tzinfo=None), now())
 
 
 def _factor(request: PageRequest, mine: bool) -> int:

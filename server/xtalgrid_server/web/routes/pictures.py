@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, HTTPException, Response
-from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, StreamingResponse
 
 from xtalgrid_core import wire
@@ -21,6 +20,7 @@ from ...steps.pack import read_original
 from ..pages.maps import GROUPS
 from ..pages.pictures import SIDES, jpeg_parts, original_jpeg, picture_pixels, placeholder, stretched_jpeg
 from ..site import AllowedRequest, PageRequest
+from ..threads import FileThreads
 
 router = APIRouter()
 
@@ -67,15 +67,21 @@ async def thumbnail(request: AllowedRequest, side: int, image: NamedImage) -> Re
 @router.get("/image/{image_id:int}.jpg")
 async def original(request: AllowedRequest, image: NamedImage) -> Response:
     """Send the image itself."""
-    config = request.site.config
+    config, files = request.site.config, request.site.files
     try:
-        pixels = await run_in_threadpool(picture_pixels, config, image)  # also a check that this is an image
-        parts = await run_in_threadpool(jpeg_parts, config, image)
+        pixels = await files.read(picture_pixels, config, image)  # also a check that this is an image
+        parts = await files.read(jpeg_parts, config, image)
     except ImageError as error:
         return _missing(error)
     if parts is not None:
-        return StreamingResponse(parts, media_type="image/jpeg", headers={"Cache-Control": CACHE_CONTROL})
+        sent = _read_on(files, parts)
+        return StreamingResponse(sent, media_type="image/jpeg", headers={"Cache-Control": CACHE_CONTROL})
     return await _made(request, image, lambda: original_jpeg(config, image), pixels)
+
+
+async def _read_on(files: FileThreads, parts: Iterator[bytes]) -> AsyncIterator[bytes]:
+    while part := await files.read(next, parts, b""):
+        yield part
 
 
 @router.get("/mate/{image_id:int}/{number:int}.jpg")
@@ -106,7 +112,7 @@ async def class_map(request: AllowedRequest, group: str, score: NamedScore, opti
     """Send the map of where the classifier saw a group; it is drawn at the first request."""
     site = request.site
     try:
-        data = await run_in_threadpool(site.maps.find, score.score_id, group)
+        data = await site.files.read(site.maps.find, score, group)
         if data is None:
             data = (await _drawn_maps(request, score, options))[group]
     except Busy:
@@ -121,7 +127,7 @@ async def map_legend(request: AllowedRequest, score: NamedScore, options: MapOpt
     """Say what an image's maps show: each group's part of the drop, largest value and colour, and if it is visible."""
     site = request.site
     try:
-        maps = await run_in_threadpool(site.maps.find_all, score.score_id)
+        maps = await site.files.read(site.maps.find_all, score)
         if maps is None:
             maps = await _drawn_maps(request, score, options)
     except Busy:
@@ -137,7 +143,7 @@ async def map_legend(request: AllowedRequest, score: NamedScore, options: MapOpt
 
 async def _drawn_maps(request: PageRequest, score: ScoredImage, options: wire.Options) -> dict[str, bytes]:
     site = request.site
-    pixels = await run_in_threadpool(picture_pixels, site.config, score)
+    pixels = await site.files.read(picture_pixels, site.config, score)
     return await site.pictures.make(request.http, pixels, lambda: site.maps.get(score, options), is_map=True)
 
 
@@ -156,9 +162,9 @@ async def small_picture(request: PageRequest, image: ImageRow, side: int) -> tup
         If too many pictures are being made.
     """
     site = request.site
-    name, data = await run_in_threadpool(site.thumbnails.find, image, side)
+    name, data = await site.files.read(site.thumbnails.find, image, side)
     if data is None:
-        pixels = await run_in_threadpool(picture_pixels, site.config, image)
+        pixels = await site.files.read(picture_pixels, site.config, image)
         data = await site.pictures.make(request.http, pixels, lambda: site.thumbnails.make(image, side, name))
     return data, name
 
@@ -169,7 +175,7 @@ async def _made(
     site = request.site
     try:
         if pixels is None:
-            pixels = await run_in_threadpool(picture_pixels, site.config, image)
+            pixels = await site.files.read(picture_pixels, site.config, image)
         data = await site.pictures.make(request.http, pixels, make)
     except ImageError as error:
         return _missing(error)

@@ -66,7 +66,7 @@ async def _pictures(request: PageRequest, wanted: Wanted) -> Pictures:
     site, made = request.site, Pictures()
     for image, score in wanted.images:
         try:
-            pixels = await run_in_threadpool(picture_pixels, site.config, image)
+            pixels = await site.files.read(picture_pixels, site.config, image)
             make = partial(picture, site.config, image, score)
             made[image.image_id] = await site.pictures.make(request.http, pixels, make)
         except ImageError as error:

@@ -1,18 +1,14 @@
 // The scores given in this tab, the newest last, so that people can undo as many as they like, also after a page load.
 
-const viewer = new URL(document.querySelector(".brand").href);
-const SHELF = `xtalgrid-given ${viewer.pathname} ${document.body.dataset.visitor}`;
+import * as kept from "./kept.js";
+
+const SHELF = `given ${new URL(document.querySelector(".brand").href).pathname} ${document.body.dataset.visitor}`;
 const MOST = 2000;
 
 // `given`: what can be undone; `undone`: the names of what was; `said`: what was undone last, for people.
-const tab = { given: [], undone: [], said: "", ...read() };
+const tab = { given: [], undone: [], said: "", ...kept.readKept(SHELF) };
 
-function read() {
-  try { return JSON.parse(sessionStorage.getItem(SHELF)); } catch { return null; }
-}
-function keep() {
-  try { sessionStorage.setItem(SHELF, JSON.stringify(tab)); } catch { /* full, or not available in private windows */ }
-}
+const keep = () => kept.keep(SHELF, tab);
 
 export const said = () => tab.said;
 export const last = () => tab.given.at(-1);

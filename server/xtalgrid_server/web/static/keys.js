@@ -23,6 +23,13 @@ window.addEventListener("beforeprint", () => {
   for (const image of document.querySelectorAll("img[loading=lazy]")) image.loading = "eager";
 });
 
+// A button is pressed once, however long Enter is held down. In a checkbox, Enter would press the first button of its
+// form, such as Approve.
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Enter") return;
+  if (event.target.matches("input[type=checkbox]") || (event.repeat && event.target.matches("button"))) event.preventDefault();
+});
+
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.altKey || event.metaKey || event.target.matches("input:not([type=checkbox]), select, textarea")) return;
   if (event.key === "?") { event.preventDefault(); if (!help.open) help.showModal(); }

@@ -2,6 +2,7 @@
 // (waiting.js); without scripts, the forms do the same.
 
 import * as given from "./given.js";
+import { sizeOf as sizeOfPicture } from "./picture.js";
 import * as scores from "./waiting.js";
 
 const $ = (id) => document.getElementById(id);
@@ -14,8 +15,8 @@ let current = () => null;  // the drop on the screen
 // ---- places in the picture
 
 function sizeOf() {
-  const { width, height } = $("stage").dataset, picture = $("original");
-  return { width: Number(width) || picture.naturalWidth, height: Number(height) || picture.naturalHeight };
+  const { width, height } = $("stage").dataset;
+  return width ? { width: Number(width), height: Number(height) } : sizeOfPicture($("original"));
 }
 const round = (number) => Math.round(number * 10) / 10;
 function placeOf(event) {
@@ -63,7 +64,9 @@ document.addEventListener("submit", (event) => {
   }
   const says = { mark: "mark", note: "note", favourite: entry.on ? "favourite" : "no favourite" };
   give(entry, event.submitter?.dataset.says ?? says[entry.what]);
-  for (const field of form.querySelectorAll("input:not([type=hidden])")) field.value = "";
+  const fields = form.querySelectorAll("input:not([type=hidden])");
+  for (const field of fields) field.value = "";
+  if (!fields.length && entry.what !== "favourite") event.submitter.disabled = true;  // said once; the list is read anew soon
 });
 
 // ---- drawing
@@ -153,6 +156,10 @@ function setUpStage(stage) {
   stage.addEventListener("pointerdown", (event) => {
     if (!mode || event.button || !sizeOf().width) return;
     mine(event);
+    if (mode === "mark" && stage.classList.contains("lapsing")) {  // that may be a picture of another inspection
+      $("ruler-said").textContent = "Marks are of this inspection’s picture: end the time lapse (Esc) first.";
+      return;
+    }
     if (pointer !== null) return;
     pointer = event.pointerId;
     start = event;

@@ -41,8 +41,14 @@ const view = { ...WHOLE, ...readKept("view") };
 const fingers = new Map();
 let stage = null, layers = null;
 
-function widthOf(picture) {
-  return Number(picture.getAttribute("width")) || picture.naturalWidth;
+// A picture's width and height in pixels of its file. Browsers exchange `naturalWidth` and `naturalHeight` where EXIF
+// data turn a picture, also if it is shown as it is stored (style.css).
+export function sizeOf(picture) {
+  const [width, height] = ["width", "height"].map((name) => Number(picture.getAttribute(name)));
+  if (width && height) return { width, height };
+  const { naturalWidth, naturalHeight, offsetWidth, offsetHeight } = picture;
+  const isTurned = offsetWidth && (offsetWidth - offsetHeight) * (naturalWidth - naturalHeight) < 0;
+  return isTurned ? { width: naturalHeight, height: naturalWidth } : { width: naturalWidth, height: naturalHeight };
 }
 
 function draw() {
@@ -60,7 +66,7 @@ function draw() {
 }
 // Zoom so that the point of the picture at this place of the stage stays there.
 function zoomTo(zoom, at) {
-  if (!stage) return;
+  if (!stage || !layers.offsetWidth) return;  // the picture is not there yet
   zoom = Math.min(Math.max(zoom, 1), MAX_ZOOM);
   const place = at || { x: stage.clientWidth / 2, y: stage.clientHeight / 2 };
   const less = 1 / view.zoom - 1 / zoom;
@@ -79,7 +85,7 @@ function placeOf(event) {
   return { x: event.clientX - at.left, y: event.clientY - at.top };
 }
 function fullSize() {
-  return Math.max(1, $("original").naturalWidth / layers.offsetWidth);
+  return Math.max(1, sizeOf($("original")).width / layers.offsetWidth);
 }
 function setUpZoom() {
   stage.addEventListener("wheel", (event) => {
@@ -123,7 +129,7 @@ function giveKeysBack(field) {
 // A picture smaller than its place is enlarged to it.
 function enlarge() {
   const picture = $("original");
-  const width = widthOf(picture), height = Number(picture.getAttribute("height")) || picture.naturalHeight;
+  const { width, height } = sizeOf(picture);
   const room = $("drop").clientWidth * (document.querySelector(".mates") ? 0.65 : 1);
   const times = Math.min(room / width, parseFloat(getComputedStyle(picture).maxHeight) / height, MAX_ENLARGED);
   picture.style.width = times > 1 ? `${Math.floor(width * times)}px` : "";

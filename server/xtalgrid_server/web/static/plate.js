@@ -88,7 +88,9 @@ document.addEventListener("click", (event) => {
   event.preventDefault();
   const on = !tile.classList.contains("selected");
   const ends = [tiles.indexOf(tile), event.shiftKey && from !== null ? from : tiles.indexOf(tile)].sort((a, b) => a - b);
-  for (const each of tiles.slice(ends[0], ends[1] + 1)) each.classList.toggle("selected", event.shiftKey || on);
+  for (const each of tiles.slice(ends[0], ends[1] + 1)) {
+    if (each === tile || !each.classList.contains("dim")) each.classList.toggle("selected", event.shiftKey || on);  // not what is filtered out
+  }
   from = tiles.indexOf(tile);
   show();
 });

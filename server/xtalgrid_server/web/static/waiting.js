@@ -16,6 +16,7 @@ const given = new Map();  // by image: the newest score given on this page, with
 let sending = false, failures = 0, timer = 0, count = 0, most = MOST, problem = "";
 let unreadable = 0;  // what lies on the shelf and cannot be read
 let latest = 0;  // when the newest score was given: a clock that is set back changes no order
+let shelf = null;  // what was read of it a moment ago: a page of 1,536 drops asks that often
 
 // ---- the shelf
 
@@ -23,6 +24,7 @@ function placeOf(entry) {
   return `${SHELF}${encodeURIComponent(entry.who)} ${entry.place}`;
 }
 function put(entry) {
+  shelf = null;
   try {
     localStorage.setItem(placeOf(entry), JSON.stringify(entry));
   } catch {  // full, or not available in private windows
@@ -30,6 +32,7 @@ function put(entry) {
   }
 }
 function take(entry) {
+  shelf = null;
   unshelved.delete(placeOf(entry));
   try { localStorage.removeItem(placeOf(entry)); } catch { /* it never was there */ }
 }
@@ -41,6 +44,7 @@ function read(place, text) {
   } catch { /* neither JSON nor an entry */ }
 }
 function everybodys() {
+  if (shelf) return shelf;
   const entries = [...unshelved.values()];
   unreadable = 0;
   try {
@@ -50,7 +54,8 @@ function everybodys() {
       if (entry) entries.push(entry); else if (text) unreadable++;  // it stays: somebody may make sense of it
     }
   } catch { /* not available */ }
-  return entries.sort((a, b) => (a.place < b.place ? -1 : 1));
+  queueMicrotask(() => { shelf = null; });
+  return shelf = entries.sort((a, b) => (a.place < b.place ? -1 : 1));
 }
 const kept = () => everybodys().filter((entry) => entry.who === me);
 const waiting = () => kept().filter((entry) => !entry.refused);

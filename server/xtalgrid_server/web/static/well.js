@@ -89,6 +89,7 @@ function open(page, address) {
     scores.changes.dispatchEvent(new Event("sign-in"));
     return;
   }
+  if (page.version !== document.body.dataset.version) { location.assign(address); return; }  // the viewer was upgraded
   document.title = page.title;
   const facts = page.main.querySelector(".facts"), picture = page.main.querySelector("#original");
   if (facts && picture.dataset.image === $("original")?.dataset.image) {  // the picture stays, with its zoom
@@ -297,7 +298,6 @@ document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.altKey || event.metaKey || document.querySelector("dialog:modal")) return;
   if (event.target.matches("input:not([type=checkbox]), select, textarea")) return;
   const key = keyOf(event, (digit) => isOfScore((typed?.digits ?? "") + digit));
-  if (key === "Enter" && event.target.id === "stay") event.preventDefault();  // it would press the first button
   if (event.repeat && !key.startsWith("Arrow")) return;  // a key held down is pressed once
   if (key === " ") {
     if (!event.target.matches("button, summary, input") && pictureKey(key)) event.preventDefault();  // it presses those
@@ -320,11 +320,11 @@ document.addEventListener("keydown", (event) => {
 });
 
 document.addEventListener("submit", (event) => {
-  if (event.target.id === "score-form") {
-    event.preventDefault();
-    if (performance.now() - appeared > SECOND_CLICK) score(event.submitter.value);
-  }
-  if (event.target.id === "undo-form") { event.preventDefault(); undo(); }
+  if (!event.target.matches("#score-form, #undo-form")) return;
+  event.preventDefault();
+  if (performance.now() - appeared <= SECOND_CLICK) return;
+  appeared = performance.now();  // where the drop stays, too
+  if (event.target.id === "undo-form") undo(); else score(event.submitter.value);
 });
 
 document.addEventListener("click", async (event) => {
