@@ -45,7 +45,9 @@ def test_one_place_decides_wells():
 
 
 def test_onnx_runtime_is_imported_where_sessions_are_made():
-    found = {file for file, tree in trees().items() if any(name.split(".")[0] == "onnxruntime" for name in imports(tree))}
+    found = {
+        file for file, tree in trees().items() if any(name.split(".")[0] == "onnxruntime" for name in imports(tree))
+    }
     assert found == {
         "models/xtalgrid_scoring/networks.py",
         "models/xtalgrid_nets/quantize.py",  # its tools, which make int8 weights
