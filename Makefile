@@ -36,7 +36,7 @@ demo: $(VENV)/.server
 	$(BIN)/xtalgrid --home xtalgrid-data/demo demo
 
 # Runs the test files in two processes, the longest first (tests/conftest.py); JOBS=0 for a single one, for example to
-# use a debugger.
+# use a debugger. As tests wait half of their time, .ci/run takes two more than there are cores.
 JOBS ?= 2
 test: $(VENV)/.dev $(VENV)-freeze/.freeze
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)

@@ -20,6 +20,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -59,8 +60,9 @@ def main() -> None:
 def freeze(out: Path, options: tuple[str, ...]) -> None:
     """Run PyInstaller on the specification, with options of its own."""
     command = [sys.executable, "-m", "PyInstaller", "--noconfirm", "--log-level", "WARN", "--distpath", str(out)]
-    command += ["--workpath", str(ROOT / "build" / "freeze"), str(ROOT / "worker" / f"{NAME}.spec"), "--", *options]
-    subprocess.run(command, check=True)
+    with tempfile.TemporaryDirectory() as work:  # two tests may freeze at once
+        command += ["--workpath", work, str(ROOT / "worker" / f"{NAME}.spec"), "--", *options]
+        subprocess.run(command, check=True)
 
 
 def self_unpacking(folder: Path, file: Path, compress: Callable[[bytes], bytes]) -> None:

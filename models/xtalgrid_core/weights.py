@@ -255,7 +255,7 @@ def second_opinion_at(path: Path) -> tuple[ModelEntry, Path]:
 
 
 DECISION = "xtalgrid.decision"
-"""Key of the note in an adapted classifier's file that says what decides."""
+"""Key of the note in the file of a calibrated or adapted classifier that says what decides."""
 
 
 def named_by_decision(entry: ModelEntry, data: bytes) -> tuple[ModelEntry, bytes]:

@@ -13,7 +13,7 @@ import pytest
 from tests.system.viewer import serving
 from xtalgrid_server.config.sections import Viewer
 from xtalgrid_server.domain import log as logs
-from xtalgrid_server.steps.step import set_up_logging
+from xtalgrid_server.domain.log import set_up_logging
 from xtalgrid_server.web import connections
 
 from .held import HALF_SENT, asked, held

@@ -1,14 +1,18 @@
 """The commands as an operator meets them."""
 
+import importlib
 import os
+import pkgutil
 import subprocess
 import sys
 
+import click
 import pytest
 from alembic.script import ScriptDirectory
 from click.testing import CliRunner
 
 from xtalgrid_core.outcomes import Outcome
+from xtalgrid_server import cli
 from xtalgrid_server.cli.main import EXIT_BUSY, EXIT_ERROR, main
 from xtalgrid_server.ledger import database
 from xtalgrid_server.steps.step import step
@@ -137,6 +141,32 @@ def test_a_mistyped_plate_is_said(xtalgrid, tmp_path):
     assert "no held scores wait on plate CI022987" in xtalgrid("approve", "--barcode", "CI022987").output
     assert "is CI022987 meant?" in xtalgrid("reject", "--barcode", "CI022978").output
     assert xtalgrid("approve", "--all").output.strip().endswith("no held scores wait")
+
+
+def test_every_command_of_the_modules_is_there_and_no_other():
+    names = {module.name for module in pkgutil.iter_modules(cli.__path__)} - {"main"}
+    modules = [importlib.import_module(f"{cli.__name__}.{name}") for name in sorted(names)]
+    commands = [value for module in modules for value in vars(module).values() if isinstance(value, click.Command)]
+    inner = [part for group in commands if isinstance(group, click.Group) for part in group.commands.values()]
+    outer = {command.name: command for command in commands if command not in inner}
+    assert outer == {name: main.commands[name] for name in main.commands}
+
+
+def test_a_line_of_cron_reads_no_database_itself():
+    """It starts the command, which does."""
+    program = "import sys; from xtalgrid_server.cli.main import main; main(['service', 'step', 'init', '--help'])"
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            f"import atexit; atexit.register(lambda: print('sqlalchemy' in sys.modules)); {program}",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stdout.startswith("Usage:"), done.stderr
+    assert done.stdout.splitlines()[-1:] == ["False"]
 
 
 def test_a_command_starts_without_what_only_some_need(config, system):

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-FILES = [path for place in ("models", "worker", "server", "scripts") for path in (ROOT / place).rglob("*.py")]
-TREES = {path.relative_to(ROOT).as_posix(): ast.parse(path.read_text(encoding="utf-8")) for path in FILES}
+
+
+@functools.cache
+def trees() -> dict[str, ast.Module]:
+    """Return each file's syntax; when a test asks for it, as each test process collects this file."""
+    files = [path for place in ("models", "worker", "server", "scripts") for path in (ROOT / place).rglob("*.py")]
+    return {path.relative_to(ROOT).as_posix(): ast.parse(path.read_text(encoding="utf-8")) for path in files}
 
 
 def calls(name: str) -> list[str]:
     """Return the file of each call of a function or class of this name, whatever stands before it."""
     return [
         file
-        for file, tree in TREES.items()
+        for file, tree in trees().items()
         for node in ast.walk(tree)
         if isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) == name
     ]
@@ -39,7 +45,9 @@ def test_one_place_decides_wells():
 
 
 def test_onnx_runtime_is_imported_where_sessions_are_made():
-    found = {file for file, tree in TREES.items() if any(name.split(".")[0] == "onnxruntime" for name in imports(tree))}
+    found = {
+        file for file, tree in trees().items() if any(name.split(".")[0] == "onnxruntime" for name in imports(tree))
+    }
     assert found == {
         "models/xtalgrid_scoring/networks.py",
         "models/xtalgrid_nets/quantize.py",  # its tools, which make int8 weights

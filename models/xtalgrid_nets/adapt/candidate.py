@@ -14,6 +14,7 @@ from xtalgrid_core import markdown, wire
 from xtalgrid_core.comparison import Comparison, Source, judge, write_comparison
 from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.files import write_atomically
+from xtalgrid_core.onnx_files import with_note
 from xtalgrid_core.options import Rule
 from xtalgrid_core.outcomes import SCORED_GROUPS, Group, Outcome
 from xtalgrid_core.pooling import Pooling
@@ -35,6 +36,9 @@ from ..judge.scoring import score_wells
 from ..judge.truth import Truth, by_source
 from .choose import UNDECIDED, source
 from .decider import Decider
+
+ADAPTED = "xtalgrid.adapted"
+"""Key of the note in an adapted classifier's file."""
 
 ROLES: tuple[Role, Role] = ("segmenter", "classifier")
 
@@ -86,7 +90,7 @@ def write_candidate(
                 combined_with=second,
                 possible=possible,
             )
-            entry, data = named_by_decision(adapted, data)
+            entry, data = named_by_decision(adapted, with_note(data, ADAPTED, "by `xtalgrid model adapt`"))
         write_atomically(out / entry.file, data)
         entries.append(entry)
     default = {entry.role: entry.sha256 for entry in entries}

@@ -19,7 +19,6 @@ from xtalgrid_core.outcomes import SCORED_GROUPS
 from xtalgrid_core.possible import PossibleGroups
 from xtalgrid_core.spreadsheets import csv_line
 from xtalgrid_core.weights import (
-    DECISION,
     PACKAGED,
     default_models,
     default_options,
@@ -267,7 +266,7 @@ def _divided(plan: Plan) -> tuple[list[Truth], list[Truth], dict[Path, str]]:
 def is_adapted(weights: Path) -> bool:
     """Tell whether a folder's classifier was adapted before."""
     _, data = find_model(default_models(weights)[1], "classifier", [weights])
-    return DECISION.encode() in data
+    return candidate.ADAPTED.encode() in data
 
 
 def _notes(truths: Sequence[Truth], frozen: Sequence[Truth], wells: Wells, again: bool = False) -> tuple[str, ...]:

@@ -11,13 +11,15 @@ from xtalgrid_core.command_group import say
 from xtalgrid_core.errors import XtalgridError
 
 from ..config import Config
+from ..domain.exit_codes import EXIT_WAITS
 from ..imager.ispyb.auto_scores import schema_sql
 from ..ledger.store import PAUSED
 from ..steps.alerts import Alert, as_row, check_sent, describe, preview
 from ..steps.publish_ispyb_marks import is_run_of_marks
-from ..steps.step import EXIT_WAITS, user
+from ..steps.step import user
 from ..steps.system import System
-from .options import FiniteRange, GivenPath, dry_run_option, log_access, tell_unknown, with_config
+from .options import dry_run_option, log_access, tell_unknown, with_config
+from .parameters import FiniteRange, GivenPath
 from .printing import json_option, print_found, print_lines
 
 _LONGEST_NAME = 100
@@ -276,21 +278,3 @@ def resume(config: Config) -> None:
         system.ledger.set_switch(PAUSED, "no", user())
     log_access(config, "resume")
     say("running")
-
-
-CHAIN = (
-    create_work_command,
-    grid,
-    assimilate_command,
-    finalizer_command,
-    set_autoscore_command,
-    ispyb_schema,
-    sync,
-    look_again,
-    alerts,
-    approve,
-    reject,
-    pause,
-    resume,
-)
-"""The commands of this module."""

@@ -27,7 +27,8 @@ from ..exchange.scored import ExportedScores, export_scored
 from ..reports.entries import Filter
 from ..steps.system import System
 from ..storage.permissions import outside
-from .options import INSPECTION_FROM_ZERO, GivenPath, filter_options, log_access, tell_unknown, with_config
+from .options import INSPECTION_FROM_ZERO, filter_options, log_access, tell_unknown, with_config
+from .parameters import GivenPath
 from .printing import json_option, print_found, print_lines
 
 EXIT_REFUSED = 1
@@ -224,7 +225,3 @@ def left_out_lines(done: ExportedScores, config: Config, remedy: str) -> Iterato
         yield f"left out  {done.missing} images that are not under imager.image_root ({config.image_root})"
     for code, number in sorted(done.codes.items()):
         yield f"no outcome for score {code!r} ({number} wells): add it to imager.codes or {remedy}"
-
-
-EXCHANGE = (layout, import_scores_command, import_annotations_command, export_command, export_scored_command)
-"""The commands of this module."""

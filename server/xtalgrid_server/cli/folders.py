@@ -23,7 +23,8 @@ from ..steps.account import Account, account, account_lines
 from ..steps.run import FolderRun, run_folder
 from ..steps.system import System
 from .operations import serve
-from .options import GivenPath, copy_option, names_option, recursive_option, with_config
+from .options import copy_option, names_option, recursive_option, with_config
+from .parameters import GivenPath
 from .printing import json_option, print_json
 
 EXIT_FAILED = 1
@@ -209,7 +210,3 @@ def _print_scores(folder_run: FolderRun, truth: dict[str, str]) -> None:
     ]
     header = ("well", "ARTscore", "outcome", "probability", "p_crystal", "rendered as")
     print_table(header, rows, right="well probability p_crystal")
-
-
-FOLDERS = (run, import_command, demo)
-"""The commands of this module."""

@@ -133,7 +133,3 @@ def _check_port(host: str, port: int) -> None:
             f"viewer.host, viewer.port: cannot listen on {host}:{port} ({why}); "
             "if another viewer is running there, stop it or use another --port"
         ) from error
-
-
-OPERATIONS = (init, check_imager_command, status, serve)
-"""The commands of this module."""

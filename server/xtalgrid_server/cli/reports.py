@@ -311,15 +311,3 @@ def marks(config: Config, barcode: str, inspection: int | None, as_json: bool) -
         print_json([dict(zip(MARK_COLUMNS, row, strict=True)) for row in rows])
     else:
         print_csv(MARK_COLUMNS, rows)
-
-
-REPORTS = (
-    explain_command,
-    history_command,
-    agreement_command,
-    disagreements_command,
-    search_command,
-    fluorescence,
-    marks,
-)
-"""The commands of this module."""

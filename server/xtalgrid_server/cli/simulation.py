@@ -12,7 +12,7 @@ from xtalgrid_core.command_group import say
 
 from ..simulation.model import HOUR, Scenario, hosts_needed, simulate
 from ..simulation.summary import lines, summary
-from .options import FiniteRange
+from .parameters import FiniteRange
 from .printing import json_option, print_found
 
 _DEFAULT = Scenario()

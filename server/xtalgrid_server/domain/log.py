@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
+import time
 from dataclasses import dataclass
+
+from xtalgrid_core.lines import LineFormatter
 
 log = logging.getLogger("xtalgrid")
 
@@ -12,6 +16,18 @@ LINES = 10
 SECONDS = 60.0
 LONGEST = 2000
 """Characters of a line; the rest is left out. A traceback comes on top of it."""
+
+
+def set_up_logging() -> None:
+    """Log to stderr, with the time in UTC."""
+    handler = logging.StreamHandler(sys.stderr)
+    formatter = LineFormatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%SZ")
+    formatter.converter = time.gmtime
+    handler.setFormatter(formatter)
+    for logger in (log, logging.getLogger("uvicorn"), logging.getLogger("asyncio")):
+        logger.handlers[:] = [handler]
+    log.setLevel(logging.INFO)
+    log.propagate = False
 
 
 @dataclass(slots=True)

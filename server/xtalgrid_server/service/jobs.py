@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
-from sqlalchemy.engine import make_url
 
 from xtalgrid_core.errors import ConfigError
 
@@ -87,6 +86,8 @@ def plan(config: Config, user: str | None, *, backfill: bool = False, publish: b
             "a service needs a configuration file: xtalgrid init /etc/xtalgrid/xtalgrid.toml, then "
             "xtalgrid --config /etc/xtalgrid/xtalgrid.toml service install"
         )
+    from sqlalchemy.engine import make_url  # a quarter of the start of a command that cron runs
+
     urls = (config.imager_url, config.imager.write_url, config.ledger_url)
     databases = [make_url(url).database for url in urls if url.startswith("sqlite")]
     written = [config.frames_dir, *(Path(database).parent for database in databases if database)]

@@ -12,7 +12,7 @@ from typing import IO
 
 from xtalgrid_core.command_group import say
 
-from ..steps.step import EXIT_BUSY, EXIT_WAITS
+from ..domain.exit_codes import EXIT_BUSY, EXIT_WAITS
 from .jobs import program
 
 _SIGKILL = -9

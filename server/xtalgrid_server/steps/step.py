@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import getpass
-import logging
 import os
 import sys
 import time
@@ -17,7 +16,7 @@ from pathlib import Path
 import filelock
 
 from xtalgrid_core.errors import Busy, ConfigError, XtalgridError
-from xtalgrid_core.lines import LineFormatter, one_line
+from xtalgrid_core.lines import one_line
 
 from ..config import Config
 from ..domain.log import log
@@ -27,12 +26,6 @@ from ..ledger.store import PAUSED, Ledger
 _ACCOUNT = "run this as the account that owns it, or choose another folder"
 _SPACE = "free some disk space, then run the same command again"
 _REMEDIES = {errno.EACCES: _ACCOUNT, errno.EPERM: _ACCOUNT, errno.ENOSPC: _SPACE, errno.EDQUOT: _SPACE}
-
-EXIT_BUSY = 75
-"""Exit code of a command whose step is already running."""
-
-EXIT_WAITS = 78
-"""Exit code of a grid whose units wait for weights that are not here, as while a share is off."""
 
 _LONGEST = timedelta(days=1)
 """A run that takes longer hangs, such as on a share that does not respond."""
@@ -50,18 +43,6 @@ class Report(dict[str, object]):
 
     def __str__(self) -> str:
         return " ".join(f"{key}={value}" for key, value in self.items())
-
-
-def set_up_logging() -> None:
-    """Log to stderr, with the time in UTC."""
-    handler = logging.StreamHandler(sys.stderr)
-    formatter = LineFormatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%SZ")
-    formatter.converter = time.gmtime
-    handler.setFormatter(formatter)
-    for logger in (log, logging.getLogger("uvicorn"), logging.getLogger("asyncio")):
-        logger.handlers[:] = [handler]
-    log.setLevel(logging.INFO)
-    log.propagate = False
 
 
 @contextmanager
