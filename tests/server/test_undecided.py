@@ -16,11 +16,12 @@ from xtalgrid_core.outcomes import Outcome
 from xtalgrid_core.possible import PossibleGroups
 from xtalgrid_server.config import UndecidedBelow, from_string
 from xtalgrid_server.ledger.images import Range
+from xtalgrid_server.ledger.store import Ledger
 from xtalgrid_server.ledger.units import options_hash
 from xtalgrid_server.reports.decision_path import decision_path, why_undecided
 from xtalgrid_server.steps.assimilate.doubt import judged, unsure
 from xtalgrid_server.steps.run import run_folder
-from xtalgrid_server.steps.score_rules import rank
+from xtalgrid_server.steps.score_rules import best_of_inspection, rank
 from xtalgrid_server.steps.system import System
 from xtalgrid_server.web.app import create_app
 from xtalgrid_synth import render_plate
@@ -142,6 +143,23 @@ def test_no_other_image_of_the_inspection_says_that_there_are_no_crystals(
     images = system.ledger.images.of_plates(["CI022987"], Range({"CI022987"}))
     assert len(images) == 2
     assert min(images, key=rank).outcome is best
+
+
+@pytest.mark.parametrize(
+    ("crystal_from", "best"), [(0.1, Outcome.UNDECIDED), (0.2, Outcome.CLEAR), (0.6, Outcome.CLEAR)]
+)
+def test_what_may_show_crystals_is_what_the_lab_calls_so(
+    system: System, score: Scorer, crystal_from: float, best: Outcome
+) -> None:
+    p_crystal = 0.15 if crystal_from < 0.5 else 0.4
+    score({(1, 1): Outcome.UNDECIDED}, p_crystal=p_crystal)
+    score({(1, 1): Outcome.CLEAR}, image="HG")
+    work = msgspec.structs.replace(system.config.work, crystal_from=crystal_from)
+    ledger = Ledger(msgspec.structs.replace(system.config, work=work))
+    images = ledger.images.of_plates(["CI022987"], Range({"CI022987"}))
+    scored = ledger.scores.newest([images[0].inspect_id])
+    ledger.close()
+    assert min(images, key=rank).outcome is best_of_inspection(scored).outcome is best
 
 
 def test_scores_from_before_keep_their_hash_and_what_only_explains_does_not_count() -> None:

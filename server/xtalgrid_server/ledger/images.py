@@ -84,7 +84,7 @@ class Images:
         with self._db.reading() as connection:
             for part in chunks(sorted(set(names))):
                 statement = select_images().where(t.images.c.image_name.in_(part), is_ours)
-                for image in drop_images(connection, statement, self._db.held):
+                for image in drop_images(self._db, connection, statement):
                     found.setdefault(image.image_name, []).append(image)
         return found
 
@@ -121,7 +121,7 @@ class Images:
             where += [images.row == well.row, images.col == well.col, images.subwell == well.subwell]
         order = images.inspection, images.col, images.row, images.subwell, images.id
         with self._db.reading() as connection:
-            found = drop_images(connection, select_images().where(*where).order_by(*order), self._db.held)
+            found = drop_images(self._db, connection, select_images().where(*where).order_by(*order))
         return found if all_lights else with_a_say(self._db.light, found)
 
     def have_second_opinion(self, chosen: Range) -> bool:
@@ -151,7 +151,7 @@ class Images:
             return [
                 image
                 for part in chunks(ids)
-                for image in drop_images(connection, select_images().where(column.in_(part), *where), self._db.held)
+                for image in drop_images(self._db, connection, select_images().where(column.in_(part), *where))
             ]
 
     # ---- images of the whole archive, a few thousand at a time ---------------------------------------------------
@@ -187,7 +187,7 @@ class Images:
             images.inspected, images.inspection, images.image_name,
         )  # fmt: skip
         with self._db.reading() as connection:
-            found = drop_images(connection, statement, self._db.held, keep, answers)
+            found = drop_images(self._db, connection, statement, keep, answers)
         return with_a_say(self._db.light, found)
 
     def scored_by_people(self, programs: Sequence[str], chosen: Range) -> Iterator[list[DropImage]]:
@@ -229,7 +229,7 @@ class Images:
             with self._db.reading() as connection:
                 ids = list(connection.scalars(sa.select(page.c.inspect_id).order_by(page.c.inspect_id).limit(BATCH)))
                 for part in chunks(ids):
-                    batch += drop_images(connection, statement.where(images.inspect_id.in_(part)), self._db.held)
+                    batch += drop_images(self._db, connection, statement.where(images.inspect_id.in_(part)))
             if batch := with_a_say(self._db.light, batch):
                 yield batch
             if len(ids) < BATCH:
@@ -252,7 +252,7 @@ class Images:
                 where = images.source == self._db.source, images.barcode == barcode, images.inspection == number
                 ids = sa.select(images.inspect_id).where(*where, in_viewer | in_imager | scored_in_files(images.id))
                 chosen = select_images().where(*where, images.inspect_id.in_(ids))
-                found += drop_images(connection, chosen, self._db.held)
+                found += drop_images(self._db, connection, chosen)
         return with_a_say(self._db.light, found)
 
     # ---- what needs a person -------------------------------------------------------------------------------------

@@ -115,7 +115,7 @@ class Plates:
                 where = images.source == self._db.source, images.barcode == barcode, images.inspection == number
                 total, drops, *names = connection.execute(number_of.where(*where)).one()
                 if total != drops or not all(self._db.light.is_scored(name) for name in names if name):
-                    read = drop_images(connection, select_images().where(*where), self._db.held)
+                    read = drop_images(self._db, connection, select_images().where(*where))
                     shown = with_a_say(self._db.light, read)
                     known = collections.Counter(image.outcome for image in shown if image.outcome is not None)
                     counts[barcode, number] = Counts(len(shown), known)
