@@ -187,6 +187,17 @@ def test_of_several_uv_images_the_sharp_one_is_looked_at(names: list[str], chose
     assert first_whole(names) == chosen
 
 
+def test_an_inspection_of_a_clock_that_begins_at_1970_is_not_the_first(config: Config) -> None:
+    with System(config) as system:
+        add(system, 1, FIRST, texture(1), Outcome.CLEAR)
+        add(system, 2, datetime(1970, 1, 1), texture(2))
+        add(system, 3, SECOND, texture(2))
+    done, third = look(config, 3)
+    assert third.since == FIRST
+    assert (done.looked, done.alone) == (2, 0)  # the second is compared too
+    assert look(config, 2)[1].since == FIRST
+
+
 def test_the_inbox_shows_the_image_before_of_the_drop(config: Config) -> None:
     """Its plate's inspection before may not have this drop: it was called the drop's first inspection."""
     with System(config) as system:

@@ -38,7 +38,7 @@ from ..ledger.looks import Look
 from ..ledger.shapes import DropImage, ScoredImage
 from ..ledger.store import Ledger
 from ..storage.originals import original_status
-from .new_crystals import scored_drops
+from .new_crystals import before_inspection, in_time, scored_drops, taken_at
 from .pack import image_path, read_file, read_original
 
 _AT_ONCE = 100
@@ -176,7 +176,7 @@ def _to_do(
             (image, _first(drop, image))
             for drop in drops
             for image in drop
-            if _shows_crystals(config, image) and (since is None or image.inspected >= since)
+            if _shows_crystals(config, image) and (since is None or taken_at(image, drop) >= since)
         ]
         uv = ledger.passed_over.uv_images(list({image.inspect_id for image, _ in chosen}))
         known = ledger.looks.of([image.score_id for image, _ in chosen if image.score_id is not None])
@@ -206,7 +206,11 @@ def _what_holds(config: Config, ledger: Ledger, image: DropImage, look: Look) ->
     The comparison with an earlier image stays as long as that is one, if only its file can't be scored now.
     """
     earlier = ledger.images.by_id([look.earlier_id]).get(look.earlier_id) if look.earlier_id is not None else None
-    if earlier is None or not config.light.is_scored(earlier.image_name) or _first([earlier], image) is None:
+    if (
+        earlier is None
+        or not config.light.is_scored(earlier.image_name)
+        or _first(in_time([earlier, image]), image) is None
+    ):
         return Look(look.score_id)
     return replace(look, uv_image="", uv=None, why="" if look.p_new is not None else look.why)
 
@@ -245,12 +249,11 @@ def _is_due(config: Config, pair: _Pair, look: Look) -> bool:
 
 
 def _first(drop: Sequence[DropImage], image: DropImage) -> DropImage | None:
-    """Return the drop's image at its first inspection, before that of `image`; `drop` is in order of time.
+    """Return the drop's image at its first inspection, before that of `image`; `drop` is in order of time (`in_time`).
 
     Of several, it is the one that was taken like `image`. What is dark, as in UV light, can't be compared.
     """
-    moment = image.inspected, image.inspection
-    earlier = [one for one in drop if (one.inspected, one.inspection) < moment and not _is_dark(one)]
+    earlier = [one for one in before_inspection(image, drop) if not _is_dark(one)]
     first = [one for one in earlier if one.inspect_id == earlier[0].inspect_id]
     return next((one for one in first if _kind(one) == _kind(image)), first[0] if first else None)
 
