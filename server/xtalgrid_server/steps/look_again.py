@@ -5,7 +5,7 @@ drops that are called crystal are looked at, or would be if `work.undecided` ask
 pictures are read here and not sent to the workers. Neither outcomes nor `p_crystal` change.
 
 Each look is recorded when it is done, and done again only if there is more to see: an earlier inspection or a UV image
-that came later, or another file of the earlier image. What was compared with an image that is not to be compared any
+that came later, or another file of one of the two. What was compared with an image that is not to be compared any
 more, such as one that turned out to be in UV light, is taken back. So a run that was killed goes on where it was. One
 at which a picture could not be read is recorded with the reason, and tried again when the picture is back or changed,
 or after `_TRY_AGAIN`, behind all others.
@@ -186,6 +186,8 @@ def _to_do(
             if look is not None and look.score_id in replaced:
                 look = replace(look, earlier_id=None)
             pair = _Pair(image, earlier, uv.get(image.inspect_id, ""), look)
+            if look is not None and pair.is_known and pair.uv_image and _is_uv_replaced(config, pair, look):
+                pair = replace(pair, known=replace(look, uv_image="", uv=None))
             if earlier is None and not pair.uv_image:
                 done.alone += 1
                 if look is not None and (holds := _what_holds(config, ledger, image, look)) != look:
@@ -236,15 +238,32 @@ def _replaced(ledger: Ledger, chosen: Sequence[tuple[DropImage, DropImage | None
     return {score_id for image_id in others for score_id in seen[image_id]}
 
 
+def _is_uv_replaced(config: Config, pair: _Pair, look: Look) -> bool:
+    """Tell whether the file of a UV image changed after the look at it; one that can't be asked about did not.
+
+    The ledger knows the files of images that are scored, but not these. A time ahead of now tells nothing.
+    """
+    try:
+        changed = _changed(config, [_named(pair.image, pair.uv_image)])
+    except ImageError:
+        return False
+    return look.at is not None and look.at.replace(tzinfo=UTC).timestamp() < changed <= time.time()
+
+
+def _changed(config: Config, images: Sequence[ImageRow]) -> float:
+    """Return when the newest of some pictures' files changed, in seconds since 1970; raises ImageError."""
+    files = [original_status(config, image_path(config, image)) for image in images]
+    return max(max(file.st_mtime, file.st_ctime) for file in files)  # a copy may keep its original's st_mtime
+
+
 def _is_due(config: Config, pair: _Pair, look: Look) -> bool:
     """Tell whether to try again to read pictures: after some time, or if a missing one is back, or one changed."""
     if look.at is None or not timedelta() <= now() - look.at < _TRY_AGAIN:  # the clock may have been set back
         return True
     try:
-        files = [original_status(config, image_path(config, image)) for image in pair.images]
+        changed = _changed(config, pair.images)
     except ImageError:
         return False
-    changed = max(max(file.st_mtime, file.st_ctime) for file in files)  # a copy may keep its original's st_mtime
     return look.unread == FailureReason.MISSING_FILE or changed >= look.at.replace(tzinfo=UTC).timestamp()
 
 
