@@ -318,6 +318,17 @@ def test_what_is_passed_over_is_said_once(system, tmp_path):
     assert status(system.config, system.ledger, system.imager).lights == {"uv": 1}
 
 
+def test_the_reason_of_what_is_passed_over_is_that_of_today(system, tmp_path):
+    draw_well(tmp_path / "new" / PROFILE.format(1, 4, 1))
+    system.import_folder(tmp_path / "new", recursive=True, names="rockimager")
+    system.create_work()
+    assert system.ledger.passed_over.counts() == {"profile 4": 1}
+    imager = msgspec.structs.replace(system.config.imager, light={Light.UV: ("*profileID_4*",)})
+    with System(msgspec.structs.replace(system.config, imager=imager)) as named:
+        assert dict(named.create_work().lights.passed_over) == {}
+        assert named.ledger.passed_over.counts() == {"uv": 1}
+
+
 def test_check_imager_says_that_nothing_of_the_newest_is_scored(system, tmp_path):
     draw_well(tmp_path / "new" / PROFILE.format(1, 4, 1))
     system.import_folder(tmp_path / "new", recursive=True, names="rockimager")
