@@ -18,6 +18,9 @@ ELSEWHERE = "elsewhere"
 PUBLISHED = ("insert", "replace", "same", ELSEWHERE)
 """Actions after which a score is published."""
 
+WRITTEN = ("insert", "replace")
+"""Actions that wrote a row of the score table."""
+
 IS_UNDONE = sa.exists().where(t.undone.c.publication_id == t.publications.c.id)
 
 
@@ -123,7 +126,7 @@ class Publications:
         statement = (
             sa.select(later.c.inspect_id, later.c.run)
             .join_from(later, mine, sa.and_(mine.c.inspect_id == later.c.inspect_id, later.c.id > mine.c.id))
-            .where(mine.c.run == run, later.c.run != run, later.c.action.in_(("insert", "replace")), ~IS_UNDONE)
+            .where(mine.c.run == run, later.c.run != run, later.c.action.in_(WRITTEN), ~IS_UNDONE)
             .order_by(later.c.id)
         )
         return {row.inspect_id: row.run for row in self._db.rows(statement)}
