@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
+import os
 import time
 from pathlib import Path
 
@@ -20,6 +22,8 @@ from ..storage.permissions import outside
 from .pack import read_original
 
 _DAY = 24 * 3600
+_OF_ONE_FILE = (errno.EACCES, errno.EPERM, errno.EBUSY, errno.ETXTBSY, errno.EISDIR)
+"""Errors by which a file can't be replaced, as one that a person looks at over a Windows share."""
 _LONGEST = 255
 """Bytes of a file's name."""
 
@@ -60,14 +64,23 @@ def forget_old_frames(config: Config) -> int:
     stamp.touch()
     oldest, forgotten = time.time() - days * _DAY, 0
     for path in config.frames_dir.glob(f"*/*/*{SUFFIX}"):
-        if path.stat().st_mtime < oldest:
-            path.unlink()
-            forgotten += 1
+        try:
+            if path.stat().st_mtime < oldest:
+                path.unlink()
+                forgotten += 1
+        except OSError as error:  # such as one that a person looks at over a Windows share, or another account's
+            log.warning("old framed image %s stays: %s", path, error.strerror)
     return forgotten
 
 
 def draw_framed(config: Config, score: ScoredImage) -> Path | None:
-    """Draw a score's framed image into the frames folder; log a warning and return None if the original is gone."""
+    """Draw a score's framed image into the frames folder; log a warning and return None if that can't be done.
+
+    Raises
+    ------
+    OSError
+        If none could be written there, as on a full disk.
+    """
     path = framed_path(config, score)
     try:
         data = framed_jpeg(config, score)
@@ -76,5 +89,11 @@ def draw_framed(config: Config, score: ScoredImage) -> Path | None:
         return None
     with outside(config.home, path):  # XtalTrak shows it to people
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, data)
+        try:
+            write_atomically(path, data)
+        except OSError as error:
+            if error.errno not in _OF_ONE_FILE or not os.access(path.parent, os.W_OK):
+                raise
+            log.warning("framed image of %s: cannot replace %s: %s", score.image_name, path, error.strerror)
+            return None
     return path
