@@ -189,7 +189,10 @@ def export_command(
     if chops_folder is not None:
         say(f"{done.chops} chops in {chops_folder}", err=to_stdout)
     if done.missing:
-        say(f"left out  the chops of {done.missing} images that can no longer be read", err=to_stdout)
+        say(
+            f"left out  the chops of {done.missing} images that can no longer be read, or were replaced since",
+            err=to_stdout,
+        )
 
 
 @click.command("export-scored")

@@ -12,14 +12,14 @@ from pathlib import Path
 from xtalgrid_core.errors import ImageError
 from xtalgrid_core.files import write_atomically
 from xtalgrid_core.frames import SUFFIX, frame
-from xtalgrid_core.images import read_image
+from xtalgrid_core.images import Pixels, read_image
 from xtalgrid_core.outcomes import Group, Outcome
 
 from ..config import Config
 from ..domain.log import log
 from ..ledger.shapes import ScoredImage
 from ..storage.permissions import outside
-from .pack import read_original
+from .pack import read_original, read_scored
 
 _DAY = 24 * 3600
 _OF_ONE_FILE = (errno.EACCES, errno.EPERM, errno.EBUSY, errno.ETXTBSY, errno.EISDIR)
@@ -50,7 +50,11 @@ def framed_jpeg(config: Config, score: ScoredImage) -> bytes:
     ImageError
         If the original can no longer be read.
     """
-    picture = frame(read_image(read_original(config, score)), score.answer)
+    return _jpeg(read_image(read_original(config, score)), score)
+
+
+def _jpeg(pixels: Pixels, score: ScoredImage) -> bytes:
+    picture = frame(pixels, score.answer)
     stream = io.BytesIO()
     picture.save(stream, "JPEG", quality=88)
     return stream.getvalue()
@@ -83,7 +87,7 @@ def draw_framed(config: Config, score: ScoredImage) -> Path | None:
     """
     path = framed_path(config, score)
     try:
-        data = framed_jpeg(config, score)
+        data = _jpeg(read_scored(config, score), score)
     except ImageError as error:
         log.warning("framed image of %s: %s", score.image_name, error)
         return None

@@ -39,7 +39,7 @@ from ..ledger.shapes import DropImage, ScoredImage
 from ..ledger.store import Ledger
 from ..storage.originals import original_status
 from .new_crystals import before_inspection, in_time, scored_drops, taken_at
-from .pack import image_path, read_file, read_original
+from .pack import image_path, read_original, read_scored
 
 _AT_ONCE = 100
 """Scores whose boxes are read at once."""
@@ -351,17 +351,3 @@ def crystal_boxes(answer: wire.Scored) -> list[wire.PixelBox]:
     if answer.outcome.group not in (Group.CRYSTAL, Group.UNKNOWN):
         return []
     return [chop.box for chop in answer.boxes if chop.outcome.group is Group.CRYSTAL]
-
-
-def read_scored(config: Config, image: DropImage) -> Pixels:
-    """Read the image that was scored.
-
-    Raises
-    ------
-    ImageError
-        If it can't be read, or its file was replaced since.
-    """
-    data, file = read_file(config, image)
-    if file.sha256 != image.sha256:
-        raise ImageError(FailureReason.HASH_DIFFERS, "its file changed after it was scored; it will be scored again")
-    return read_image(data)
