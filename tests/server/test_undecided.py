@@ -19,6 +19,7 @@ from xtalgrid_server.ledger.images import Range
 from xtalgrid_server.ledger.store import Ledger
 from xtalgrid_server.ledger.units import options_hash
 from xtalgrid_server.reports.decision_path import decision_path, why_undecided
+from xtalgrid_server.reports.status import status
 from xtalgrid_server.steps.assimilate.doubt import judged, unsure
 from xtalgrid_server.steps.run import run_folder
 from xtalgrid_server.steps.score_rules import best_of_inspection, rank
@@ -95,10 +96,21 @@ def test_an_artscore_of_before_that_stays_in_the_score_table_is_reported(system:
     done = system.finalize()
     assert (done.actions, done.outdated) == ({"none": 1}, 1)
     assert done.csv is not None
+    assert status(system.config, system.ledger, system.imager).outdated == 1
     (row,) = csv.DictReader(done.csv.read_text().splitlines())
     assert row["why"] == (
         f"undecided: a person should look; the score table still has 01 by ARTscore {image.inspected:%Y-%m-%d}"
     )
+    score({(1, 1): Outcome.HARVESTABLE}, image="HG")  # another image of the inspection decides
+    system.finalize(), system.publish()
+    assert status(system.config, system.ledger, system.imager).outdated == 0
+    score({(2, 1): Outcome.CLEAR})
+    system.finalize(), system.publish()
+    (other,) = score({(2, 1): Outcome.UNDECIDED}, p_crystal=0.3, threshold=0.9)
+    assert status(system.config, system.ledger, system.imager).outdated == 1
+    (shown,) = system.ledger.images.of_inspections([other.inspect_id])
+    assert system.ledger.corrections.add(shown.image_id, Outcome.CLEAR, "jdoe")  # which is what XtalTrak shows, too
+    assert status(system.config, system.ledger, system.imager).outdated == 0
 
 
 def test_what_an_older_worker_decided_is_undecided_too() -> None:

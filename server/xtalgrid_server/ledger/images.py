@@ -57,11 +57,15 @@ class Images:
     def __init__(self, database: LedgerDatabase) -> None:
         self._db = database
 
-    def inspected_after(self, moment: datetime) -> list[tuple[str, int, datetime, int]]:
-        """Return (barcode, inspection, first date, number of images) of plates' inspections after a local time."""
+    def inspected(
+        self, *, after: datetime | None = None, before: datetime | None = None
+    ) -> list[tuple[str, int, datetime, int]]:
+        """Return (barcode, inspection, first date, number of images) of inspections after, or before, a local time."""
         images = t.images.c
         columns = images.barcode, images.inspection, sa.func.min(images.inspected), sa.func.count()
-        chosen = is_of(self._db.source, images.source), images.inspected > moment
+        chosen = [is_of(self._db.source, images.source)]
+        chosen += [] if after is None else [images.inspected > after]
+        chosen += [] if before is None else [images.inspected < before]
         groups = images.barcode, images.inspection
         return [
             (row[0], row[1], row[2], row[3])
@@ -181,7 +185,7 @@ class Images:
         where = is_of(self._db.source, images.source), images.barcode.in_(barcodes), *chosen.dates
         scored = select_scored(answers)
         if programs is not None:
-            scored = select_images(answers).where(has_artscore() | _scored_by_somebody(programs))
+            scored = select_images(answers).where(has_artscore() | scored_by_somebody(programs))
         statement = scored.where(*where).order_by(
             images.barcode, images.col, images.row, images.subwell,
             images.inspected, images.inspection, images.image_name,
@@ -383,7 +387,7 @@ def _is_name(column: sa.ColumnElement[str], who: str) -> sa.ColumnElement[bool]:
     return sa.func.lower(column).in_([sa.func.lower(name) for name in sorted({who, who.lower(), who.upper()})])
 
 
-def _scored_by_somebody(programs: Sequence[str]) -> sa.ColumnElement[bool]:
+def scored_by_somebody(programs: Sequence[str]) -> sa.ColumnElement[bool]:
     """Select images of inspections with a score in the viewer or an imported file, or by no program in the table."""
     images, made, imager, other = t.images.c, t.corrections.c, t.imager_scores.c, t.images.alias().c
     in_viewer = sa.exists().where(

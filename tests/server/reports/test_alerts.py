@@ -98,6 +98,11 @@ def test_what_an_imager_takes_whose_clock_begins_at_1970_is_news(xtalgrid, score
     )
 
 
+def test_status_names_what_a_lost_clock_dated(xtalgrid, score):
+    score({(1, 1): Outcome.CLEAR, (2, 1): Outcome.CLEAR}, inspection=2, inspected=datetime(1970, 1, 1, 0, 5))
+    assert "lost clock  plate CI022987 inspection 2 (2 images) is dated 1970-01-01 00:05" in xtalgrid("status").output
+
+
 def test_a_crystal_of_long_ago_stays_one_though_the_clock_had_begun_at_1970(xtalgrid, score):
     score({(1, 1): Outcome.HARVESTABLE}, inspection=1, inspected=datetime(1970, 1, 1, 0, 5), p_crystal=0.8)
     score({(1, 1): Outcome.HARVESTABLE}, inspection=2, inspected=INSPECTED, p_crystal=0.8)
