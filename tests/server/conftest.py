@@ -21,7 +21,6 @@ from xtalgrid_core.outcomes import CLASSES, Group, Outcome
 from xtalgrid_server.config import Config, from_string
 from xtalgrid_server.domain.images import ImageRow
 from xtalgrid_server.domain.wells import Well
-from xtalgrid_server.imager.source import image_path
 from xtalgrid_server.ledger.units import PlannedImage
 from xtalgrid_server.steps.system import System
 
@@ -146,7 +145,8 @@ def score(system: System) -> Scorer:
             rows += system.imager.register([place])
 
         def sha(row: ImageRow) -> str:
-            return hashlib.sha256(image_path(system.config, row).read_bytes()).hexdigest()
+            folder = system.config.image_root / row.barcode / str(row.inspection)
+            return hashlib.sha256((folder / row.image_name).read_bytes()).hexdigest()
 
         options = wire.Options(
             segmenter="a" * 64, classifier="b" * 64, threshold=threshold, **(COMBINED if combined else CHOP_BY_CHOP)
