@@ -88,9 +88,9 @@ def rockimager(draw: st.DrawFn) -> tuple[str, bool]:
 
 @st.composite
 def polo(draw: st.DrawFn) -> tuple[str, bool]:
-    """Hauptman-Woodward: the folder's end is the light."""
-    kind, minute = draw(st.sampled_from(["jpg", "uvt", "shg"])), draw(st.integers(10, 59))
-    plate, when = "X000012345", f"2024010810{minute}"
+    """Hauptman-Woodward: the folder's end is the light, and the files of two lights differ by their times only."""
+    kind, hour = draw(st.sampled_from([("jpg", 10), ("uvt", 11), ("shg", 12)]))
+    plate, when = "X000012345", f"20240108{hour}{draw(st.integers(10, 59))}"
     return f"{plate}{when}-{kind}/{plate}{draw(WELLS):04d}{when}.jpg", kind == "jpg"
 
 
