@@ -143,18 +143,23 @@ def score(system: System) -> Scorer:
             place = ImageRow(0, "CI022987", inspection, inspected, Well(row, col, 1), name)
             draw_well(system.config.image_root / "CI022987" / str(inspection) / name, shade=col * 10 + row)
             rows += system.imager.register([place])
+
+        def sha(row: ImageRow) -> str:
+            folder = system.config.image_root / row.barcode / str(row.inspection)
+            return hashlib.sha256((folder / row.image_name).read_bytes()).hexdigest()
+
         options = wire.Options(
             segmenter="a" * 64, classifier="b" * 64, threshold=threshold, **(COMBINED if combined else CHOP_BY_CHOP)
         )
         entries = tuple(
             wire.ImageEntry(
-                number=n, file=f"{n:03d}.jpg", inspect_id=r.inspect_id, sha256=_sha(r), height=240, width=320
+                number=n, file=f"{n:03d}.jpg", inspect_id=r.inspect_id, sha256=sha(r), height=240, width=320
             )
             for n, r in enumerate(rows)
         )
         name = hashlib.sha256(repr((rows, threshold, image)).encode()).hexdigest()[:20]
         manifest = wire.Manifest(schema=1, unit=f"xg_{name}", min_worker="0.1.0", options=options, images=entries)
-        system.ledger.units.add(manifest, [PlannedImage(row, _sha(row)) for row in rows])
+        system.ledger.units.add(manifest, [PlannedImage(row, sha(row)) for row in rows])
         unit = system.ledger.units.named(manifest.unit)
         assert unit is not None
         answers = [answer(n, outcome, probability, p_crystal) for n, outcome in enumerate(outcomes.values())]
@@ -164,10 +169,6 @@ def score(system: System) -> Scorer:
         return rows
 
     return enter
-
-
-def _sha(row: ImageRow) -> str:
-    return hashlib.sha256(row.image_name.encode()).hexdigest()
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import zipfile
 from datetime import timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner
@@ -317,6 +318,18 @@ def test_a_file_that_is_not_complete_waits_everywhere_until_it_is_given_up(syste
     with system.ledger._db.writing() as connection:  # as if it had been so for two days
         connection.execute(sa.text("UPDATE failures SET at = '2026-01-01 00:00:00.000000'"))
     assert seen() == ((0, 1),) * 4
+
+
+def test_what_waits_is_counted_though_others_were_scored_by_other_patterns(system, score):
+    score({(1, 1): Outcome.CLEAR, (2, 1): Outcome.CLEAR})
+    score({(3, 1): Outcome.CLEAR}, image="HG")
+    imager = msgspec.structs.replace(system.config.imager, patterns=("*_hg_*",))
+    with System(msgspec.structs.replace(system.config, imager=imager)) as narrowed:
+        for col, image in ((4, "HG"), (5, "HF")):
+            name = rigaku_name(col).replace("_HF_", f"_{image}_")
+            narrowed.imager.register([ImageRow(0, "CI022987", 3, INSPECTED, Well(1, col, 1), name)])
+        counted = account(narrowed.config, narrowed.ledger, narrowed.imager)
+    assert (counted.there, counted.scored, counted.waiting) == (4, 3, 1)
 
 
 def test_other_kinds_of_files_are_named_by_suffix_and_number(system, folder):

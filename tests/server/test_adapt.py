@@ -176,6 +176,19 @@ def test_a_candidate_is_made_again_if_anything_that_it_depends_on_has_changed(
     assert ("--frozen" in fits[1]) == (change is new_frozen_well)
 
 
+def test_frozen_wells_count_however_people_write_their_header(config: Config, fits: list[list[str]]) -> None:
+    scored(config, (Outcome.CLEAR, Outcome.HARVESTABLE))
+    folder = config.home / "frozen"
+    folder.mkdir()
+    (folder / "wells.csv").write_text("Plate, Image,label\nP, a.jpg,crystal\n")
+    (folder / "a.jpg").write_bytes(b"one picture")
+    command(config, "adapt")
+    assert "no new score since" in command(config, "adapt")
+    (folder / "a.jpg").write_bytes(b"another")
+    assert "no new score since" not in command(config, "adapt")
+    assert len(fits) == 2
+
+
 def test_other_options_of_the_fit_make_another_candidate(config: Config, fits: list[list[str]]) -> None:
     scored(config, (Outcome.CLEAR, Outcome.HARVESTABLE))
     command(config, "adapt")

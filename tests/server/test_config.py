@@ -218,3 +218,52 @@ def test_what_would_be_another_folder_or_no_zone_is_refused(text, said, monkeypa
     monkeypatch.delenv("XTALGRID_HOME", raising=False)
     with pytest.raises(ConfigError, match=re.escape(said)):
         from_string(text)
+
+
+def test_a_relative_path_starts_at_the_file_that_has_it(tmp_path, monkeypatch):
+    """A service runs at the root, a person anywhere: both must find the same plates, databases and passwords."""
+    (tmp_path / "lab").mkdir()
+    file = tmp_path / "lab" / "xtalgrid.toml"
+    file.write_text(
+        """
+home = "data"
+[imager]
+url = "sqlite:///imager.db"
+write_url = "sqlite+pysqlite:////srv/imager.db"
+password_file = "../secret"
+image_root = "~/plates"
+linked_folders = ["store", "/mnt/store"]
+[imager.ispyb.paths]
+"/dls" = "dls"
+[ledger]
+url = "sqlite:///:memory:"
+[publish]
+frames_dir = ""
+[[webhooks.hooks]]
+name = "team"
+kind = "slack"
+url_file = "hook"
+"""
+    )
+    monkeypatch.chdir(tmp_path / "lab")
+    at_home = load(Path("xtalgrid.toml"))
+    monkeypatch.chdir("/")
+    config = load(file)
+    assert config.home == at_home.home == tmp_path / "lab" / "data"
+    assert config.imager.url == at_home.imager.url == f"sqlite:///{tmp_path}/lab/imager.db"
+    assert config.imager.write_url == "sqlite+pysqlite:////srv/imager.db"
+    assert Path(config.imager.password_file).resolve() == tmp_path / "secret"
+    assert config.image_root == Path("~/plates").expanduser()
+    assert config.imager.linked_folders == (f"{tmp_path}/lab/store", "/mnt/store")
+    assert config.imager.ispyb.paths == {"/dls": f"{tmp_path}/lab/dls"}
+    assert (config.ledger.url, config.publish.frames_dir) == ("sqlite:///:memory:", "")
+    assert config.webhooks.hooks[0].url_file == f"{tmp_path}/lab/hook"
+    assert load(file, home=Path("here")).home == Path("/here")  # as on the command line
+
+
+@pytest.mark.parametrize("text", ["imager = 3", "[imager]\nlinked_folders = 3", "[webhooks]\nhooks = [3]", "home = 3"])
+def test_what_is_no_path_is_named_as_before(tmp_path, text):
+    file = tmp_path / "xtalgrid.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match="1 error"):
+        load(file)

@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 import pytest
 from click.testing import CliRunner
 
-from xtalgrid_core.outcomes import Outcome
+from xtalgrid_core.outcomes import Group, Outcome
+from xtalgrid_nets.judge.truth import lab_wells
 from xtalgrid_server.cli.main import main
 from xtalgrid_server.config import from_string
 from xtalgrid_server.domain.images import ImageRow
@@ -191,3 +192,24 @@ def test_a_file_that_cannot_be_written_is_one_message(lab, tmp_path):
 
     with pytest.raises(ConfigError, match="cannot write"):
         export(lab, tmp_path / "no such folder")
+
+
+def test_an_image_that_two_inspections_have_is_one_well(lab, tmp_path):
+    """Two rows of the imager for one image, such as a well that was entered again: training refuses both."""
+    with lab.imager.writing() as writer:
+        for inspect_id, col, score in ((101, 1, "45"), (102, 2, "22"), (103, 3, "13"), (104, 4, "13")):
+            name = rigaku_name(1 if col < 3 else 3)
+            draw_well(lab.config.image_root / "CI022987" / "3" / name)
+            place = {"barcodeid": "CI022987", "inspectnumber": 3, "inspectdate": INSPECTED, "i_row": 1, "subwell": 1}
+            tables = lab.imager.tables
+            writer._connection.execute(tables.inspections.insert().values(inspectid=inspect_id, col=col, **place))
+            writer._connection.execute(tables.images.insert().values(inspectid=inspect_id, imagename=name))
+            writer.insert(inspect_id, score, LATER, "jdoe", "")
+    done, rows = export(lab, tmp_path)
+    assert (done.wells, done.again, done.labelled, done.disputed) == (2, 2, 1, 1)
+    assert [(row["well"], row["score"], row["outcome"]) for row in rows] == [
+        ("A1a", "", ""),
+        ("A3a", "13", "precipitate"),
+    ]
+    assert rows[0]["disagreement"].startswith("another inspection has the same image")
+    assert [truth.group for truth in lab_wells(tmp_path / "scored.csv")] == [None, Group.PRECIPITATE]

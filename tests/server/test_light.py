@@ -88,9 +88,9 @@ def rockimager(draw: st.DrawFn) -> tuple[str, bool]:
 
 @st.composite
 def polo(draw: st.DrawFn) -> tuple[str, bool]:
-    """Hauptman-Woodward: the folder's end is the light."""
-    kind, minute = draw(st.sampled_from(["jpg", "uvt", "shg"])), draw(st.integers(10, 59))
-    plate, when = "X000012345", f"2024010810{minute}"
+    """Hauptman-Woodward: the folder's end is the light, and the files of two lights differ by their times only."""
+    kind, hour = draw(st.sampled_from([("jpg", 10), ("uvt", 11), ("shg", 12)]))
+    plate, when = "X000012345", f"20240108{hour}{draw(st.integers(10, 59))}"
     return f"{plate}{when}-{kind}/{plate}{draw(WELLS):04d}{when}.jpg", kind == "jpg"
 
 
@@ -316,6 +316,17 @@ def test_what_is_passed_over_is_said_once(system, tmp_path):
     system.import_folder(tmp_path / "new")
     assert [dict(system.create_work().lights.passed_over) for _ in range(2)] == [{"uv": 1}, {}]
     assert status(system.config, system.ledger, system.imager).lights == {"uv": 1}
+
+
+def test_the_reason_of_what_is_passed_over_is_that_of_today(system, tmp_path):
+    draw_well(tmp_path / "new" / PROFILE.format(1, 4, 1))
+    system.import_folder(tmp_path / "new", recursive=True, names="rockimager")
+    system.create_work()
+    assert system.ledger.passed_over.counts() == {"profile 4": 1}
+    imager = msgspec.structs.replace(system.config.imager, light={Light.UV: ("*profileID_4*",)})
+    with System(msgspec.structs.replace(system.config, imager=imager)) as named:
+        assert dict(named.create_work().lights.passed_over) == {}
+        assert named.ledger.passed_over.counts() == {"uv": 1}
 
 
 def test_check_imager_says_that_nothing_of_the_newest_is_scored(system, tmp_path):

@@ -41,7 +41,7 @@ def grid(tmp_path):
 
 def test_a_unit_that_no_worker_can_do_is_given_up(grid, folder):
     assert grid.work() == Worked(failed=1)
-    assert [name for name, _ in grid.given_up()] == [folder.name]
+    assert [one.unit for one in grid.given_up()] == [folder.name]
 
 
 def test_a_unit_that_is_taken_away_while_its_worker_ends_costs_the_grid_nothing(grid, folder):
@@ -109,7 +109,7 @@ def test_a_note_that_cannot_be_read_costs_only_its_own_unit(grid, folder, monkey
         return opened(path, *args, **kwargs)
 
     monkeypatch.setattr(Path, "open", as_another_account)
-    reasons = dict(grid.given_up())
+    reasons = {one.unit: one.reason for one in grid.given_up()}
     assert reasons.keys() == {*notes, "xg_result"}
     assert reasons["xg_text"] == "the last one (exit code -9): no log"
     assert reasons["xg_bytes"].startswith("br\ufffdken\\x00 br") and len(reasons["xg_bytes"]) == 500
@@ -121,7 +121,7 @@ def test_a_note_that_cannot_be_read_costs_only_its_own_unit(grid, folder, monkey
     assert sorted(grid.waiting()) == sorted([folder.name, "xg_folder", "xg_result"])
     for name in reasons:
         grid.discard(name)
-    assert dict(grid.given_up()) == {}
+    assert list(grid.given_up()) == []
 
 
 @pytest.mark.parametrize("gone", ["folder", "file", "content"])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import time
 from datetime import datetime
 from pathlib import Path
 
@@ -175,6 +177,26 @@ def test_the_configuration_of_today_tells_which_images_are_in_uv_light(config: C
     assert "whether the crystals fluoresce: content differs from manifest" in page, "its boxes are of another file"
 
 
+def test_a_uv_image_that_is_replaced_under_its_name_is_looked_at_again(config: Config) -> None:
+    named = changed(config, 'light.uv = ["*profileID_4*"]')
+    dim = np.tile(np.linspace(6, 20, 640).astype(np.uint8)[:, None], (480, 1, 3))
+    with System(named) as system:
+        image = add(system, 1, FIRST, texture(1))
+        uv = dataclasses.replace(image, image_name=SEEN_IN_UV)
+        save(named, uv, dim)
+        system.ledger.passed_over.add({(image.inspect_id, SEEN_IN_UV): "uv"})
+    assert look(named, 1)[1].uv == "dark"
+    assert look(named, 1)[0].known == 1
+    path = image_path(named, uv)
+    ahead = time.time() + 3e8
+    os.utime(path, (ahead, ahead))  # a clock that is ahead would have it looked at for ever
+    assert look(named, 1)[0].known == 1
+    save(named, uv, texture(2))
+    done, told = look(named, 1)
+    assert (done.looked, told.uv) == (1, "can't be said")
+    assert look(named, 1)[0].known == 1
+
+
 @pytest.mark.parametrize(
     ("names", "chosen"),
     [
@@ -185,6 +207,17 @@ def test_the_configuration_of_today_tells_which_images_are_in_uv_light(config: C
 )
 def test_of_several_uv_images_the_sharp_one_is_looked_at(names: list[str], chosen: str) -> None:
     assert first_whole(names) == chosen
+
+
+def test_an_inspection_of_a_clock_that_begins_at_1970_is_not_the_first(config: Config) -> None:
+    with System(config) as system:
+        add(system, 1, FIRST, texture(1), Outcome.CLEAR)
+        add(system, 2, datetime(1970, 1, 1), texture(2))
+        add(system, 3, SECOND, texture(2))
+    done, third = look(config, 3)
+    assert third.since == FIRST
+    assert (done.looked, done.alone) == (2, 0)  # the second is compared too
+    assert look(config, 2)[1].since == FIRST
 
 
 def test_the_inbox_shows_the_image_before_of_the_drop(config: Config) -> None:

@@ -9,7 +9,7 @@ from xtalgrid_server.ledger.publications import Publications
 from xtalgrid_server.steps import finalize, publish
 from xtalgrid_server.steps.publish import _read_csv
 
-from .conftest import INSPECTED
+from .conftest import INSPECTED, draw_well
 
 
 class Killed(BaseException):
@@ -45,6 +45,13 @@ def test_framed_images_without_an_original_are_counted(system, score):
     done = system.finalize(frames="crystals")
     assert (done.not_framed, done.actions) == (1, {"publish": 2, "none": 1})
     assert [bool(row["framed_image"]) for row in read(done.csv)] == [False, False, True]
+
+
+def test_a_file_that_was_replaced_is_not_framed_by_what_was_seen_in_the_other(system, score):
+    score(WELLS)
+    draw_well(next(system.config.image_root.rglob("*_01_01_01_HF_*")), shade=200)
+    done = system.finalize(frames="crystals")
+    assert (done.not_framed, done.actions) == (1, {"publish": 2, "none": 1})
 
 
 def test_dry_run_writes_nothing(system, score, score_table):

@@ -32,3 +32,16 @@ def test_a_review_counts_though_the_decision_is_dated_ahead(system, score, score
     assert sorted(row[1] for row in score_table()) == ["01", "23"]
     with system.ledger._db.reading() as connection:
         assert connection.scalar(sa.select(sa.func.count()).select_from(tables.finalizations)) == 3
+
+
+def test_a_score_that_was_seen_ahead_of_now_may_be_deleted(system, score, person):
+    (row,) = score({(1, 1): Outcome.CLEAR})
+    person(row.inspect_id, "13", row.inspected)
+    system.sync()
+    with system.ledger._db.writing() as connection:
+        ahead = datetime.now() + timedelta(days=3650)
+        connection.execute(tables.imager_scores.update().values(seen_at=ahead))
+    with system.imager.transaction() as connection:
+        connection.execute(system.imager.tables.scores.delete())
+    system.sync()
+    assert system.ledger.imager_scores.of_inspections([row.inspect_id]) == {row.inspect_id: []}

@@ -16,11 +16,13 @@ from xtalgrid_core.outcomes import Outcome
 from xtalgrid_core.possible import PossibleGroups
 from xtalgrid_server.config import UndecidedBelow, from_string
 from xtalgrid_server.ledger.images import Range
+from xtalgrid_server.ledger.store import Ledger
 from xtalgrid_server.ledger.units import options_hash
 from xtalgrid_server.reports.decision_path import decision_path, why_undecided
+from xtalgrid_server.reports.status import status
 from xtalgrid_server.steps.assimilate.doubt import judged, unsure
 from xtalgrid_server.steps.run import run_folder
-from xtalgrid_server.steps.score_rules import rank
+from xtalgrid_server.steps.score_rules import best_of_inspection, rank
 from xtalgrid_server.steps.system import System
 from xtalgrid_server.web.app import create_app
 from xtalgrid_synth import render_plate
@@ -94,10 +96,21 @@ def test_an_artscore_of_before_that_stays_in_the_score_table_is_reported(system:
     done = system.finalize()
     assert (done.actions, done.outdated) == ({"none": 1}, 1)
     assert done.csv is not None
+    assert status(system.config, system.ledger, system.imager).outdated == 1
     (row,) = csv.DictReader(done.csv.read_text().splitlines())
     assert row["why"] == (
         f"undecided: a person should look; the score table still has 01 by ARTscore {image.inspected:%Y-%m-%d}"
     )
+    score({(1, 1): Outcome.HARVESTABLE}, image="HG")  # another image of the inspection decides
+    system.finalize(), system.publish()
+    assert status(system.config, system.ledger, system.imager).outdated == 0
+    score({(2, 1): Outcome.CLEAR})
+    system.finalize(), system.publish()
+    (other,) = score({(2, 1): Outcome.UNDECIDED}, p_crystal=0.3, threshold=0.9)
+    assert status(system.config, system.ledger, system.imager).outdated == 1
+    (shown,) = system.ledger.images.of_inspections([other.inspect_id])
+    assert system.ledger.corrections.add(shown.image_id, Outcome.CLEAR, "jdoe")  # which is what XtalTrak shows, too
+    assert status(system.config, system.ledger, system.imager).outdated == 0
 
 
 def test_what_an_older_worker_decided_is_undecided_too() -> None:
@@ -142,6 +155,23 @@ def test_no_other_image_of_the_inspection_says_that_there_are_no_crystals(
     images = system.ledger.images.of_plates(["CI022987"], Range({"CI022987"}))
     assert len(images) == 2
     assert min(images, key=rank).outcome is best
+
+
+@pytest.mark.parametrize(
+    ("crystal_from", "best"), [(0.1, Outcome.UNDECIDED), (0.2, Outcome.CLEAR), (0.6, Outcome.CLEAR)]
+)
+def test_what_may_show_crystals_is_what_the_lab_calls_so(
+    system: System, score: Scorer, crystal_from: float, best: Outcome
+) -> None:
+    p_crystal = 0.15 if crystal_from < 0.5 else 0.4
+    score({(1, 1): Outcome.UNDECIDED}, p_crystal=p_crystal)
+    score({(1, 1): Outcome.CLEAR}, image="HG")
+    work = msgspec.structs.replace(system.config.work, crystal_from=crystal_from)
+    ledger = Ledger(msgspec.structs.replace(system.config, work=work))
+    images = ledger.images.of_plates(["CI022987"], Range({"CI022987"}))
+    scored = ledger.scores.newest([images[0].inspect_id])
+    ledger.close()
+    assert min(images, key=rank).outcome is best_of_inspection(scored).outcome is best
 
 
 def test_scores_from_before_keep_their_hash_and_what_only_explains_does_not_count() -> None:

@@ -1,11 +1,19 @@
 """``set_autoscore --undo RUN`` restores exactly what was there, and what else is written beside the score table."""
 
+import os
+from decimal import Decimal
+from types import SimpleNamespace
+
+import msgspec
 import pytest
 import sqlalchemy as sa
 
 from xtalgrid_core.errors import ConfigError, XtalgridError
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_server.config import from_string
+from xtalgrid_server.imager.crystaltrak.writer import ScoreWriter
+from xtalgrid_server.reports.status import status
+from xtalgrid_server.steps.publish import Previous
 
 from .test_rules import with_policy
 
@@ -57,6 +65,26 @@ def test_undo_restores_exactly_what_was_there(system, score, person, tables, eve
     assert system.undo(old, "ann").removed == 2
     assert tables() == untouched
     assert system.undo(old, "ann").removed == 0, "twice is once"
+
+
+def test_status_counts_our_rows_of_the_score_table_as_they_are(system, score, score_table):
+    """Not how often one was written: a second model's scores and an undo counted twice."""
+
+    def rows():
+        counted = status(system.config, system.ledger, system.imager).rows_written
+        assert counted == len(score_table())
+        return counted
+
+    score(WELLS)
+    old = published(system)
+    assert rows() == 2
+    score({(1, 1): Outcome.PRECIPITATE, (2, 1): Outcome.CLEAR}, threshold=0.8)
+    new = published(system)
+    assert rows() == 2
+    system.undo(new, "ann")
+    assert rows() == 2
+    system.undo(old, "ann")
+    assert rows() == 0
 
 
 def test_a_row_that_a_later_run_or_a_person_changed_is_left(system, score, tables):
@@ -144,8 +172,6 @@ def test_framed_images_and_machine_scores_are_rows_where_a_lab_wants_them(system
 
 
 def test_framed_images_are_kept_as_long_as_configured(system, score):
-    import os
-
     score(WELLS)
     published(system)
     old, young = sorted(system.config.frames_dir.rglob("*_ART.jpg"))
@@ -156,6 +182,38 @@ def test_framed_images_are_kept_as_long_as_configured(system, score):
     os.utime(stamp, (2e9, 2e9))  # from before the clock was set back
     system.finalize()
     assert list(system.config.frames_dir.rglob("*_ART.jpg")) == [young]
+
+
+def test_a_framed_image_that_cannot_be_replaced_or_deleted_stops_no_score(system, score, score_table, caplog):
+    """As while somebody looks at it over a Windows share; here a folder stands in its place."""
+    score(WELLS)
+    published(system)
+    one, other = sorted(system.config.frames_dir.rglob("*_ART.jpg"))
+    for path, seconds in ((one, 0), (other, 0)):
+        path.unlink()
+        if path == one:
+            path.mkdir()
+        else:
+            path.write_bytes(b"old")
+        os.utime(path, (seconds, seconds))
+    with_policy(system, frames_days=30.0)
+    score({(1, 1): Outcome.PRECIPITATE, (2, 1): Outcome.PRECIPITATE}, threshold=0.8)
+    done = system.finalize(frames="all")
+    assert (done.not_framed, sum(done.actions.values())) == (1, 2)
+    assert other.read_bytes() != b"old" and other.is_file()
+    system.publish()
+    assert [code for _, code, _, _ in score_table()] == ["13", "13"]
+    assert "stays" in caplog.text and "cannot replace" in caplog.text
+
+
+def test_a_lab_s_decimals_are_read_back_by_an_undo(system):
+    """Columns of machine scores may be NUMERIC, whose numbers drivers give as decimals."""
+    row = SimpleNamespace(
+        inspectid=1, xtal_rank_score=Decimal("0.25"), xtal_clear_score=None, xtal_good_bad_score=Decimal(0)
+    )
+    writer = ScoreWriter(system.imager.tables, SimpleNamespace(execute=lambda _: [row]), lambda *_: {})
+    before = Previous(autoscore=writer.autoscores([1])[1])
+    assert msgspec.json.decode(msgspec.json.encode(before), type=Previous).autoscore == (0.25, None, 0)
 
 
 @pytest.mark.parametrize(

@@ -190,7 +190,10 @@ def export_command(
     if chops_folder is not None:
         say(f"{done.chops} chops in {chops_folder}", err=to_stdout)
     if done.missing:
-        say(f"left out  the chops of {done.missing} images that can no longer be read", err=to_stdout)
+        say(
+            f"left out  the chops of {done.missing} images that can no longer be read, or were replaced since",
+            err=to_stdout,
+        )
 
 
 @click.command("export-scored")
@@ -219,6 +222,8 @@ def left_out_lines(done: ExportedScores, config: Config, remedy: str) -> Iterato
         yield f"no label  {done.disputed} wells that people disagree about: see the column disagreement"
     if done.group_only:
         yield f"group     {done.group_only} wells of which people agree only on the group, such as 'any crystal'"
+    if done.again:
+        yield f"left out  {done.again} inspections whose image another one has; scored differently, it has no label"
     if done.without_image:
         yield f"left out  {done.without_image} scores of inspections without an image that matches imager.patterns"
     if done.missing:

@@ -6,7 +6,9 @@ Each section is a struct whose defaults work on a single machine: SQLite, the lo
 from __future__ import annotations
 
 import os
+import re
 import tomllib
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,16 @@ from xtalgrid_core.errors import ConfigError
 
 from .checks import did_you_mean, find_mistakes
 from .sections import FILE_NAME, SECTIONS, Config
+
+_PATHS = (
+    *("home", "imager.password_file", "imager.write_password_file", "imager.oracle_client", "imager.folder"),
+    *("imager.image_root", "imager.linked_folders", "imager.ispyb.password_file", "imager.ispyb.paths"),
+    *("boinc.project", "publish.frames_dir", "publish.ispyb.password_file", "viewer.people_file"),
+    *("alerts.password_file", "webhooks.hooks.url_file"),
+)
+_DATABASES = ("imager.url", "imager.write_url", "ledger.url")
+_RELATIVE = re.compile(r"(sqlite(?:\+\w+)?:///)(?![/\\:]|file:|[A-Za-z]:)(.+)")
+"""The URL of a SQLite file whose path does not begin at the root."""
 
 _SECRET = ("url", "write_url", "database")
 """Keys whose values may contain a password and are never shown in messages."""
@@ -31,7 +43,7 @@ def load(file: Path | None = None, home: Path | None = None) -> Config:
         all keys have their defaults.
     home
         Overrides ``home`` of the file. Default: ``XTALGRID_HOME``, else the file's, else ``xtalgrid-data`` in the
-        working directory.
+        working directory. A relative path in the file is one from the file's folder.
 
     Raises
     ------
@@ -61,6 +73,8 @@ def from_string(text: str, *, file: Path | None = None, home: Path | None = None
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{where}: not valid TOML: {error}; correct that line, or the one before it") from error
+    if file is not None:
+        raw = _placed(raw, file.absolute().parent)
     errors: list[str] = []
     named_home = home or os.environ.get("XTALGRID_HOME") or raw.pop("home", "xtalgrid-data")
     raw.pop("home", None)
@@ -88,6 +102,34 @@ def from_string(text: str, *, file: Path | None = None, home: Path | None = None
             )
         )
     return config
+
+
+def _placed(raw: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Return what a file says with its paths as from the file's folder, wherever a command runs."""
+
+    def path(text: str) -> str:
+        there = Path(text).expanduser()
+        return str(folder / there) if text.strip() and not there.is_absolute() else text
+
+    def url(text: str) -> str:
+        return _RELATIVE.sub(lambda match: f"{match[1]}{folder / match[2]}", text, count=1)
+
+    for names, place in ((_PATHS, path), (_DATABASES, url)):
+        for name in names:
+            raw = _changed(raw, name.split("."), place)
+    return raw
+
+
+def _changed(value: Any, keys: Sequence[str], change: Callable[[str], str]) -> Any:
+    """Return a value with the texts under some keys changed, each of a list and of a table; what is none stays."""
+    if isinstance(value, list):
+        return [_changed(each, keys, change) for each in value]
+    if keys:
+        is_there = isinstance(value, dict) and keys[0] in value
+        return value | {keys[0]: _changed(value[keys[0]], keys[1:], change)} if is_there else value
+    if isinstance(value, dict):
+        return {key: _changed(each, keys, change) for key, each in value.items()}
+    return change(value) if isinstance(value, str) else value
 
 
 def _rename(raw: dict[str, Any], section: str, key: str, to_section: str, to_key: str) -> None:

@@ -13,6 +13,9 @@ from .wells import Well
 FIRST_DATE = datetime(1, 1, 1)  # noqa: DTZ001  imagers' dates are naive local time
 """The first that Python has."""
 
+FIRST_IMAGED = datetime(1990, 1, 1)  # noqa: DTZ001
+"""No imager is older: an inspection dated before was taken while the imager's clock had lost its time."""
+
 _LARGEST = 2**63 - 1
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from xtalgrid_core.comparison import COMPARISON, Comparison, read_comparison
 from xtalgrid_core.errors import BrokenModel, ConfigError
 from xtalgrid_core.files import write_atomically
-from xtalgrid_core.spreadsheets import dict_reader, open_text
+from xtalgrid_core.spreadsheets import cell_text, dict_reader, open_text
 from xtalgrid_core.weights import MANIFEST, SECOND_OPINION, default_models, find_model
 
 from ..config import Config
@@ -154,7 +154,9 @@ def _images(table: Path) -> Iterator[Path]:
     try:
         with open_text(table) as stream:
             for row in dict_reader(stream):
-                yield table.parent / (row.get("image") or "")
+                # as `xtalgrid_nets.sets.tables` reads it
+                cells = {name.strip().casefold(): cell_text(cell or "").strip() for name, cell in row.items() if name}
+                yield table.parent / cells.get("image", "")
     except (OSError, UnicodeError, csv.Error):
         return
 

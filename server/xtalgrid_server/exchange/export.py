@@ -19,7 +19,6 @@ from PIL import Image
 from xtalgrid_core import wire
 from xtalgrid_core.errors import ConfigError, ImageError
 from xtalgrid_core.files import STANDARD_OUTPUT, replacing, write_atomically
-from xtalgrid_core.images import read_image
 from xtalgrid_core.outcomes import CLASSES, Outcome
 from xtalgrid_core.spreadsheets import csv_line
 from xtalgrid_scoring.table import SECOND_OPINION_COLUMNS
@@ -30,7 +29,7 @@ from ..ledger.marks import Mark
 from ..ledger.store import Ledger
 from ..reports.entries import DropInspection, Entry, Filter, have_second_opinion, inspections
 from ..reports.tables import COLUMNS, full_row, row, second_opinion
-from ..steps.pack import image_path, read_original
+from ..steps.pack import image_path, read_scored
 from .coco import coco_writer
 from .label_studio import INTERFACE, LabelStudioWriter, zip_with_interface
 from .labelme import labelme_file
@@ -71,7 +70,7 @@ class Exported:
     chops
         Chops saved as files.
     missing
-        Originals that could not be read, so that their chops are missing.
+        Originals that could not be read, or are not the files that were scored, so that their chops are missing.
     same_name
         Images left out of several files, as another one's has the same name.
     no_probabilities
@@ -394,7 +393,7 @@ def _write_chops(job: _Job, inspection: DropInspection, entry: Entry, folder: Pa
     if not wanted:
         return
     try:
-        pixels = read_image(read_original(job.config, entry.image))
+        pixels = read_scored(job.config, entry.image)  # in another picture, boxes show something else
     except ImageError as error:
         log.warning("chops of %s: %s", entry.image.image_name, error)
         job.done.missing += 1

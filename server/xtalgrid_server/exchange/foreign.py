@@ -9,6 +9,7 @@ from datetime import UTC, datetime, time, timedelta
 
 from ..config import Config
 from ..domain.drop_state import Meaning
+from ..domain.images import FIRST_IMAGED
 from ..domain.wells import Well
 from ..imager.folder.dates import whole_date
 from ..ledger.imported_scores import AtIs, Kind
@@ -22,9 +23,6 @@ _TIME = re.compile(
 _WEEKDAY = re.compile(r"(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*\.?,?\s+", re.IGNORECASE)
 
 _LONGEST_DATE = 80
-
-FIRST_YEAR = 1980
-"""Earlier dates are mistakes: there were no imagers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +163,7 @@ def moment(config: Config, cell: str | datetime) -> datetime:
     if found.tzinfo is not None:
         found = config.imager.local(found.timestamp())
     found = found.replace(microsecond=0)
-    if found.year < FIRST_YEAR or found > config.imager.latest_date() + timedelta(days=1):
+    if found < FIRST_IMAGED or found > config.imager.latest_date() + timedelta(days=1):
         raise ValueError(f"the date {found:%Y-%m-%d} is impossible")
     return found
 

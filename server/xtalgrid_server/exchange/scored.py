@@ -5,17 +5,20 @@ Training reads this file, not the imager database (docs/decisions/0007-scored-we
 
 from __future__ import annotations
 
+import csv
 import itertools
+import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from xtalgrid_core.errors import ConfigError, ImageError
-from xtalgrid_core.files import replacing
+from xtalgrid_core.files import STANDARD_OUTPUT, replacing
 from xtalgrid_core.outcomes import Group
-from xtalgrid_core.spreadsheets import csv_line
+from xtalgrid_core.spreadsheets import cell_text, csv_line, open_text
 
 from ..config import Config
 from ..domain.drop_state import DropState, meaning_name
@@ -40,6 +43,15 @@ COLUMNS = (
 )
 
 _READ_AT_ONCE = 500
+_DIFFERS = "another inspection has the same image, and people scored it differently there"
+
+
+class _First(NamedTuple):
+    """The first row of an image: its own path, and its label."""
+
+    image: str
+    code: str
+    outcome: str
 
 
 @dataclass(slots=True)
@@ -56,6 +68,8 @@ class ExportedScores:
         Rows with a label: an outcome, or a group.
     disputed
         Rows without a label: people disagree, or one of several gave a code that stands for no outcome.
+    again
+        Inspections left out because another one has the same image.
     group_only
         Rows whose label is a group, because people agree on no more.
     without_image
@@ -71,6 +85,7 @@ class ExportedScores:
     labelled: int = 0
     disputed: int = 0
     group_only: int = 0
+    again: int = 0
     without_image: int = 0
     missing: int = 0
     codes: Counter[str] = field(default_factory=Counter)
@@ -83,7 +98,8 @@ def export_scored(
 
     Scores in the imager's score table and in the viewer count alike. Scores by programs (``imager.scored_by``,
     ``imager.automatic``) and codes that mean "not scored" are left out. If several images match, the row has the one
-    that the newest score names, else the first by name.
+    that the newest score names, else the first by name. An image has one row: where an imager has two inspections with
+    one image and people scored them differently, it has no label.
 
     Parameters
     ----------
@@ -104,21 +120,49 @@ def export_scored(
     done = ExportedScores()
     elsewhere = {*ledger.corrections.inspect_ids(), *ledger.imported_scores.inspect_ids()}
     scored = database.scored_by_people(uv, elsewhere)
+    seen, differing = dict[str, _First](), dict[str, _First]()
     try:
         with replacing(out) as stream:
             stream.write(csv_line(COLUMNS))
             while drops := list(itertools.islice(scored, _READ_AT_ONCE)):
                 scores = ledger.person_scores.beside({drop.inspect_id: drop.scores for drop in drops})
                 for drop in drops:
-                    row = _row(config, drop, DropState.of(None, scores=scores[drop.inspect_id]), done)
+                    state = DropState.of(None, scores=scores[drop.inspect_id])
+                    row = _row(config, drop, state, done, seen, differing)
                     if row is not None:
                         stream.write(csv_line(row))
+        if differing and out != STANDARD_OUTPUT and out.is_file():
+            _take_labels(out, differing, done)
     except OSError as error:
         raise ConfigError(f"cannot write {out}: {error.strerror}; give another file") from error
     return done
 
 
-def _row(config: Config, drop: ScoredDrop, state: DropState, done: ExportedScores) -> tuple[object, ...] | None:
+def _take_labels(table: Path, differing: Mapping[str, _First], done: ExportedScores) -> None:
+    """Take the labels of images that another inspection has too, with another one: nothing says which is right."""
+    images = {first.image for first in differing.values()}
+    with open_text(table) as old, replacing(table) as new:
+        for cells in csv.reader(old):
+            row = dict(zip(COLUMNS, map(cell_text, cells), strict=True))
+            if row["image"] in images:
+                said = "; ".join(filter(None, (row["disagreement"], _DIFFERS)))
+                row |= {"score": "", "outcome": "", "disagreement": said}
+            new.write(csv_line(list(row.values())))
+    for first in differing.values():
+        done.labelled -= bool(first.outcome)
+        done.group_only -= bool(first.outcome) and not first.code
+        done.disputed += bool(first.outcome or first.code)
+
+
+def _row(
+    config: Config,
+    drop: ScoredDrop,
+    state: DropState,
+    done: ExportedScores,
+    seen: dict[str, _First],
+    differing: dict[str, _First],
+) -> tuple[object, ...] | None:
+    """Return a drop's row, None without one; `seen` has the images so far, and `differing` those with two labels."""
     if not state.people:  # all took their scores back
         return None
     if not drop.images:
@@ -130,12 +174,19 @@ def _row(config: Config, drop: ScoredDrop, state: DropState, done: ExportedScore
     if path is None:
         done.missing += 1
         return None
+    code, outcome = _label(state)
+    place = os.path.realpath(path)  # two names may lead to one file
+    if (first := seen.get(place)) is not None:
+        done.again += 1
+        if (first.outcome or first.code) != (outcome or code):
+            differing[place] = first
+        return None
+    seen[place] = _First(str(path), code, outcome)
     mates = (_file(config, image, name) for name in drop.mates)
     mate = next((path for path in mates if path is not None), None)
     done.wells += 1
     done.pairs += mate is not None
     done.codes.update({score.code for score in state.people if score.meaning is None})
-    code, outcome = _label(state)
     differ = len({score.name for score in state.people}) > 1
     done.group_only += bool(outcome) and not code
     done.disputed += not outcome and not code

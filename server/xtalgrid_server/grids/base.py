@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from xtalgrid_core import wire
 
@@ -36,6 +36,14 @@ class Refused:
     sha256: str
     reason: str
     token: Path
+
+
+class GivenUp(NamedTuple):
+    """A unit that was given up, and why; `attempt` counts as that of `Submission`, None: the one under way."""
+
+    unit: str
+    reason: str
+    attempt: int | None = None
 
 
 class Grid(Protocol):
@@ -71,8 +79,8 @@ class Grid(Protocol):
     def forget_refused(self, refused: Refused) -> None:
         """Delete a refused result after it is recorded."""
 
-    def given_up(self) -> Iterator[tuple[str, str]]:
-        """Yield (unit, reason) of units that were given up."""
+    def given_up(self) -> Iterator[GivenUp]:
+        """Yield the units that were given up."""
 
     def do_again(self, name: str) -> bool:
         """Restart a unit after its result was refused; return False if this grid does so by itself, or not at all."""

@@ -30,7 +30,7 @@ from xtalgrid_core.lines import one_line
 from ..config import Config
 from ..domain.log import log
 from ..storage import weights
-from .base import Refused, Submission
+from .base import GivenUp, Refused, Submission
 
 STEP = "grid"
 _WORKER = "xtalgrid_worker.cli"
@@ -121,11 +121,11 @@ class LocalGrid:
             if (folder / "result.json").is_file():
                 yield folder.name, folder / "result.json"
 
-    def given_up(self) -> Iterator[tuple[str, str]]:
-        """Yield (unit, reason) of units that were given up."""
+    def given_up(self) -> Iterator[GivenUp]:
+        """Yield the units that were given up."""
         for folder in self._folders():
             if (why := _why_given_up(folder)) is not None:
-                yield folder.name, why
+                yield GivenUp(folder.name, why)
 
     def discard(self, name: str) -> None:
         """Remove a unit from the spool."""

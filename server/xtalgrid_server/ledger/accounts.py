@@ -14,6 +14,7 @@ from xtalgrid_core import wire
 from xtalgrid_core.outcomes import Outcome
 
 from ..domain.images import ImageRow
+from ..imager.crystaltrak.database import ESCAPE, like_pattern
 from . import tables as t
 from .database import LedgerDatabase
 from .shapes import newest_score
@@ -74,6 +75,22 @@ class Accounts:
             counts["failed"] = connection.scalar(failed) or 0
         counts["scored"] = total - counts.total()
         return counts
+
+    def fitting(self, patterns: Sequence[str], exclude: Sequence[str]) -> int:
+        """Count the images, planned or passed over, whose names match these patterns as the imager database does."""
+
+        def number(table: sa.Table, *where: sa.ColumnElement[bool]) -> sa.ScalarSelect[int]:
+            def fits(wildcards: str) -> sa.ColumnElement[bool]:
+                return table.c.image_name.ilike(like_pattern(wildcards), escape=ESCAPE)
+
+            ours = sa.or_(*map(fits, patterns)), *(~fits(each) for each in exclude)
+            chosen = table.c.source == self._db.source, *ours, *where
+            return sa.select(sa.func.count()).select_from(table).where(*chosen).scalar_subquery()
+
+        images, passed_over = t.images.c, t.passed_over.c
+        same = images.source == passed_over.source, images.inspect_id == passed_over.inspect_id
+        is_planned = sa.exists().where(*same, images.image_name == passed_over.image_name)
+        return int(self._db.scalar(sa.select(number(t.images) + number(t.passed_over, ~is_planned))) or 0)
 
     def of(self, images: Sequence[ImageRow]) -> dict[tuple[int, str], Standing]:
         """Return where these images stand, by (inspect id, image name); those the ledger doesn't know are missing."""

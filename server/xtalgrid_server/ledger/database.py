@@ -52,11 +52,14 @@ class LedgerDatabase:
         Tells which images have a say; earlier versions scored others too.
     held
         How long an incomplete file is waited for.
+    crystal_from
+        `p_crystal` from which on the lab calls a well crystals.
     """
 
     def __init__(self, config: Config) -> None:
         self.source, self.light = config.imager.source, config.light
         self.held = timedelta(hours=config.import_.give_up_hours)
+        self.crystal_from = config.work.crystal_from
         self._engine = open_engine(config.ledger_url, "ledger.url")
         with self.reading() as connection:
             migrated = _revision(connection)

@@ -59,7 +59,8 @@ class ImagerScores:
                 seen = self._newest(connection, ids > after, ids <= upto)
                 known = {score_id: one.row for score_id, one in seen.items()}
                 missing = [seen[score_id] for score_id in sorted(seen.keys() - given.keys())]
-                gone = [_gone(one.row) for one in missing if one.seen_at < at and not one.gone]
+                # What was seen ahead of now, was so while this computer's clock was.
+                gone = [_gone(one.row) for one in missing if not at <= one.seen_at <= now() and not one.gone]
                 return self._add(connection, [*given.values(), *gone], known)
             for part in chunks(sorted(given)):
                 seen = self._newest(connection, t.imager_scores.c.score_id.in_(part))

@@ -57,11 +57,15 @@ class Images:
     def __init__(self, database: LedgerDatabase) -> None:
         self._db = database
 
-    def inspected_after(self, moment: datetime) -> list[tuple[str, int, datetime, int]]:
-        """Return (barcode, inspection, first date, number of images) of plates' inspections after a local time."""
+    def inspected(
+        self, *, after: datetime | None = None, before: datetime | None = None
+    ) -> list[tuple[str, int, datetime, int]]:
+        """Return (barcode, inspection, first date, number of images) of inspections after, or before, a local time."""
         images = t.images.c
         columns = images.barcode, images.inspection, sa.func.min(images.inspected), sa.func.count()
-        chosen = is_of(self._db.source, images.source), images.inspected > moment
+        chosen = [is_of(self._db.source, images.source)]
+        chosen += [] if after is None else [images.inspected > after]
+        chosen += [] if before is None else [images.inspected < before]
         groups = images.barcode, images.inspection
         return [
             (row[0], row[1], row[2], row[3])
@@ -84,7 +88,7 @@ class Images:
         with self._db.reading() as connection:
             for part in chunks(sorted(set(names))):
                 statement = select_images().where(t.images.c.image_name.in_(part), is_ours)
-                for image in drop_images(connection, statement, self._db.held):
+                for image in drop_images(self._db, connection, statement):
                     found.setdefault(image.image_name, []).append(image)
         return found
 
@@ -121,7 +125,7 @@ class Images:
             where += [images.row == well.row, images.col == well.col, images.subwell == well.subwell]
         order = images.inspection, images.col, images.row, images.subwell, images.id
         with self._db.reading() as connection:
-            found = drop_images(connection, select_images().where(*where).order_by(*order), self._db.held)
+            found = drop_images(self._db, connection, select_images().where(*where).order_by(*order))
         return found if all_lights else with_a_say(self._db.light, found)
 
     def have_second_opinion(self, chosen: Range) -> bool:
@@ -151,7 +155,7 @@ class Images:
             return [
                 image
                 for part in chunks(ids)
-                for image in drop_images(connection, select_images().where(column.in_(part), *where), self._db.held)
+                for image in drop_images(self._db, connection, select_images().where(column.in_(part), *where))
             ]
 
     # ---- images of the whole archive, a few thousand at a time ---------------------------------------------------
@@ -181,13 +185,13 @@ class Images:
         where = is_of(self._db.source, images.source), images.barcode.in_(barcodes), *chosen.dates
         scored = select_scored(answers)
         if programs is not None:
-            scored = select_images(answers).where(has_artscore() | _scored_by_somebody(programs))
+            scored = select_images(answers).where(has_artscore() | scored_by_somebody(programs))
         statement = scored.where(*where).order_by(
             images.barcode, images.col, images.row, images.subwell,
             images.inspected, images.inspection, images.image_name,
         )  # fmt: skip
         with self._db.reading() as connection:
-            found = drop_images(connection, statement, self._db.held, keep, answers)
+            found = drop_images(self._db, connection, statement, keep, answers)
         return with_a_say(self._db.light, found)
 
     def scored_by_people(self, programs: Sequence[str], chosen: Range) -> Iterator[list[DropImage]]:
@@ -229,7 +233,7 @@ class Images:
             with self._db.reading() as connection:
                 ids = list(connection.scalars(sa.select(page.c.inspect_id).order_by(page.c.inspect_id).limit(BATCH)))
                 for part in chunks(ids):
-                    batch += drop_images(connection, statement.where(images.inspect_id.in_(part)), self._db.held)
+                    batch += drop_images(self._db, connection, statement.where(images.inspect_id.in_(part)))
             if batch := with_a_say(self._db.light, batch):
                 yield batch
             if len(ids) < BATCH:
@@ -252,7 +256,7 @@ class Images:
                 where = images.source == self._db.source, images.barcode == barcode, images.inspection == number
                 ids = sa.select(images.inspect_id).where(*where, in_viewer | in_imager | scored_in_files(images.id))
                 chosen = select_images().where(*where, images.inspect_id.in_(ids))
-                found += drop_images(connection, chosen, self._db.held)
+                found += drop_images(self._db, connection, chosen)
         return with_a_say(self._db.light, found)
 
     # ---- what needs a person -------------------------------------------------------------------------------------
@@ -383,7 +387,7 @@ def _is_name(column: sa.ColumnElement[str], who: str) -> sa.ColumnElement[bool]:
     return sa.func.lower(column).in_([sa.func.lower(name) for name in sorted({who, who.lower(), who.upper()})])
 
 
-def _scored_by_somebody(programs: Sequence[str]) -> sa.ColumnElement[bool]:
+def scored_by_somebody(programs: Sequence[str]) -> sa.ColumnElement[bool]:
     """Select images of inspections with a score in the viewer or an imported file, or by no program in the table."""
     images, made, imager, other = t.images.c, t.corrections.c, t.imager_scores.c, t.images.alias().c
     in_viewer = sa.exists().where(

@@ -1,4 +1,4 @@
-"""Images that are known and not to be scored, such as those in UV light: which, and why. Rows are only added."""
+"""Images that are known and not to be scored, such as those in UV light: which, and why, as it was last seen."""
 
 from __future__ import annotations
 
@@ -20,15 +20,33 @@ class PassedOver:
 
     def unknown(self, reasons: Mapping[tuple[int, str], str]) -> dict[tuple[int, str], str]:
         """Return those of some images, by (inspect id, image name), that are not recorded yet, with their reasons."""
-        table = t.passed_over.c
-        known_rows = sa.select(table.inspect_id, table.image_name).where(table.source == self._db.source)
-        ids = sorted({inspect_id for inspect_id, _ in reasons})
-        known = {(row.inspect_id, row.image_name) for row in self._db.rows_in(known_rows, table.inspect_id, ids)}
+        known = self._known(reasons)
         return {key: reason for key, reason in reasons.items() if key not in known}
 
+    def _known(self, reasons: Mapping[tuple[int, str], str]) -> dict[tuple[int, str], str]:
+        """Return the recorded reasons of all images of these inspections."""
+        table = t.passed_over.c
+        rows = sa.select(table.inspect_id, table.image_name, table.reason).where(table.source == self._db.source)
+        ids = sorted({inspect_id for inspect_id, _ in reasons})
+        return {(row.inspect_id, row.image_name): row.reason for row in self._db.rows_in(rows, table.inspect_id, ids)}
+
     def add(self, reasons: Mapping[tuple[int, str], str]) -> dict[tuple[int, str], str]:
-        """Record images with their reasons; return those that were not recorded yet."""
-        new = self.unknown(reasons)
+        """Record images with their reasons; return those that were not recorded yet.
+
+        Another configuration may give another reason, which takes the place of the recorded one.
+        """
+        known = self._known(reasons)
+        new = {key: reason for key, reason in reasons.items() if key not in known}
+        other = {key: reason for key, reason in reasons.items() if known.get(key, reason) != reason}
+        if other:
+            table = t.passed_over.c
+            same = table.inspect_id == sa.bindparam("of"), table.image_name == sa.bindparam("named")
+            changed = t.passed_over.update().where(table.source == self._db.source, *same)
+            with self._db.writing() as connection:
+                connection.execute(
+                    changed.values(reason=sa.bindparam("because")),
+                    [{"of": key[0], "named": key[1], "because": reason} for key, reason in other.items()],
+                )
         if new:
             seen = {"source": self._db.source, "seen_at": now()}
             with self._db.writing() as connection:

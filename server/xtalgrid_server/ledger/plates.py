@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from xtalgrid_core.outcomes import Outcome
 
+from ..domain.images import FIRST_IMAGED
 from ..storage.engines import chunks
 from . import tables as t
 from .database import LedgerDatabase, is_of
@@ -120,7 +121,7 @@ class Plates:
                 where = images.source == self._db.source, images.barcode == barcode, images.inspection == number
                 total, drops, *names = connection.execute(number_of.where(*where)).one()
                 if total != drops or not all(self._db.light.is_scored(name) for name in names if name):
-                    read = drop_images(connection, select_images().where(*where), self._db.held)
+                    read = drop_images(self._db, connection, select_images().where(*where))
                     shown = with_a_say(self._db.light, read)
                     known = collections.Counter(image.outcome for image in shown if image.outcome is not None)
                     counts[barcode, number] = Counts(len(shown), known)
@@ -158,7 +159,8 @@ class Plates:
     ) -> set[str]:
         """Return plates with an image of at least this `p_crystal`.
 
-        `inspected_since` (naive local time) and `scored_since` (UTC) leave out older images and scores.
+        `inspected_since` (naive local time) and `scored_since` (UTC) leave out older images and scores; what was taken
+        by a clock that had lost its time (`FIRST_IMAGED`) may be of any age, and stays.
         """
         statement = (
             sa.select(t.images.c.barcode)  # not DISTINCT: SQLite would scan the plate index for it
@@ -166,7 +168,8 @@ class Plates:
             .where(is_of(self._db.source, t.images.c.source), t.scores.c.p_crystal >= p_crystal)
         )
         if inspected_since is not None:
-            statement = statement.where(t.images.c.inspected >= inspected_since)
+            inspected = t.images.c.inspected
+            statement = statement.where(sa.or_(inspected >= inspected_since, inspected < FIRST_IMAGED))
         if scored_since is not None:
             statement = statement.where(t.scores.c.at >= scored_since)
         return {row.barcode for row in self._db.rows(statement)}

@@ -9,14 +9,21 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from xtalgrid_core.outcomes import Outcome
+
 from ..storage.engines import chunks
 from . import tables as t
 from .database import LedgerDatabase, now
+from .images import scored_by_somebody
+from .shapes import newest_score
 
 ELSEWHERE = "elsewhere"
 """The action for a score that is not written to the score table, but to other places (``publish.score_table``)."""
 PUBLISHED = ("insert", "replace", "same", ELSEWHERE)
 """Actions after which a score is published."""
+
+WRITTEN = ("insert", "replace")
+"""Actions that wrote a row of the score table."""
 
 IS_UNDONE = sa.exists().where(t.undone.c.publication_id == t.publications.c.id)
 
@@ -117,13 +124,34 @@ class Publications:
         )
         return {row.inspect_id: row.decision for row in self._db.rows_in(statement, written.inspect_id, inspect_ids)}
 
+    def outdated(self, programs: Sequence[str]) -> int:
+        """Count the images that are undecided now, by their newest score, while the score table has an earlier one.
+
+        Those that a person scored are left out; `programs` are SCOREDBY names of programs.
+        """
+        written, scores, later = t.publications, t.scores.alias("published"), t.publications.alias("later")
+        stands = written.c.done_at.is_not(None), written.c.action.in_(WRITTEN), ~IS_UNDONE
+        is_last = ~sa.exists().where(
+            later.c.inspect_id == written.c.inspect_id, later.c.id > written.c.id, later.c.action.in_(WRITTEN)
+        )
+        is_there = (
+            sa.exists()
+            .where(written.c.inspect_id == t.images.c.inspect_id, *stands, is_last)
+            .where(scores.c.id == written.c.score_id, scores.c.image_id == t.images.c.id)
+        )
+        statement = (
+            sa.select(sa.func.count()).select_from(t.scores).join(t.images, t.images.c.id == t.scores.c.image_id)
+        )
+        undecided = t.scores.c.outcome == str(Outcome.UNDECIDED), t.scores.c.id == newest_score()
+        return int(self._db.scalar(statement.where(*undecided, is_there, ~scored_by_somebody(programs))) or 0)
+
     def later_runs(self, run: str) -> dict[int, str]:
         """Return the newest later run that also wrote there and was not undone, by inspect id."""
         mine, later = t.publications.alias("mine"), t.publications
         statement = (
             sa.select(later.c.inspect_id, later.c.run)
             .join_from(later, mine, sa.and_(mine.c.inspect_id == later.c.inspect_id, later.c.id > mine.c.id))
-            .where(mine.c.run == run, later.c.run != run, later.c.action.in_(("insert", "replace")), ~IS_UNDONE)
+            .where(mine.c.run == run, later.c.run != run, later.c.action.in_(WRITTEN), ~IS_UNDONE)
             .order_by(later.c.id)
         )
         return {row.inspect_id: row.run for row in self._db.rows(statement)}

@@ -123,7 +123,7 @@ class Scores:
         return {image_id for image_id, sha256 in before.items() if newest[image_id] != sha256}
 
     def _read(self, statement: sa.Select[Any], column: sa.Column[Any], ids: Sequence[int]) -> list[ScoredImage]:
-        return [scored_image(row) for row in self._db.rows_in(statement, column, ids)]
+        return [scored_image(self._db, row) for row in self._db.rows_in(statement, column, ids)]
 
     def origins(self, image_id: int) -> dict[int, Origin]:
         """Return where all scores of an image came from, by score id, newest first."""

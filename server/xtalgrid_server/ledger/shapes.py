@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -21,6 +21,7 @@ from ..domain.light import LightRules, not_scored
 from ..domain.wells import Well
 from ..storage.engines import chunks
 from . import tables as t
+from .database import LedgerDatabase
 from .waiting import may_be_completed, newest_failures
 
 _OUTCOMES = {str(outcome): outcome for outcome in Outcome}
@@ -33,6 +34,7 @@ class DropImage(ImageRow):
     `outcome` is None while the image waits; `failure` is (reason, detail) of one that could not be scored. `at` is when
     it was scored (UTC). `sha256` is of the file that was scored, and of the `classifier`; both are empty without a
     score. `p_new`, `since` and `uv` are what a second look told of its crystals (`looks.Look`); None without one.
+    `may_be_crystals` tells whether its `p_crystal` reaches what the lab calls crystals from, whatever its outcome is.
     """
 
     image_id: int
@@ -47,6 +49,7 @@ class DropImage(ImageRow):
     since: datetime | None
     uv: str | None
     failure: tuple[str, str] | None
+    may_be_crystals: bool
 
     @property
     def drop(self) -> tuple[str, Well]:
@@ -130,7 +133,7 @@ def has_artscore() -> sa.ColumnElement[bool]:
 
 
 def select_scored(answers: bool = False) -> sa.Select[Any]:
-    """Select images whose newest score is no failure, for `drop_image` or, with answers, for `scored_image`."""
+    """Select images whose newest score is no failure, for `drop_images` or, with answers, for `scored_image`."""
     columns = _FULL if answers else _LIGHT
     scored = sa.select(*columns).join_from(t.images, t.scores, t.scores.c.id == newest_score())
     return scored.outerjoin(t.looks, _LOOKED).where(~_FAILED)
@@ -143,16 +146,15 @@ def select_scores() -> sa.Select[Any]:
 
 
 def drop_images(
+    database: LedgerDatabase,
     connection: sa.Connection,
     statement: sa.Select[Any],
-    held: timedelta,
     keep: Callable[[str, Well], bool] | None = None,
     answers: bool = False,
 ) -> list[DropImage]:
     """Read images, with answers those that have a score; look up why those without a score failed.
 
-    Those that wait for the rest of their file, at most as long as `held`, have not failed. `keep` tells whether a drop
-    is wanted.
+    Those that still wait for the rest of their file have not failed. `keep` tells whether a drop is wanted.
     """
     rows: Iterable[Any] = connection.execute(statement)
     rows = [row for row in rows if keep is None or keep(row.barcode, Well(row.row, row.col, row.subwell))]
@@ -165,10 +167,12 @@ def drop_images(
         failures |= {
             image_id: (row.reason, row.detail)
             for image_id, (row, since) in found.items()
-            if not may_be_completed(row.reason, since, row.modified, held)
+            if not may_be_completed(row.reason, since, row.modified, database.held)
         }
     return [
-        scored_image(row) if answers and row.score_id is not None else drop_image(row, failures.get(row.id))
+        scored_image(database, row)
+        if answers and row.score_id is not None
+        else _drop_image(database, row, failures.get(row.id))
         for row in rows
     ]
 
@@ -184,18 +188,18 @@ def with_a_say(rules: LightRules, images: Sequence[D]) -> list[D]:
     ]
 
 
-def drop_image(row: Any, failure: tuple[str, str] | None = None) -> DropImage:
+def _drop_image(database: LedgerDatabase, row: Any, failure: tuple[str, str] | None) -> DropImage:
     """Make an image from a row; `failure` is that of an image without a score."""
-    return DropImage(*_values(row, _failure(row.answer) if row.answer else failure))
+    return DropImage(*_values(database, row, _failure(row.answer) if row.answer else failure))
 
 
-def scored_image(row: Any) -> ScoredImage:
+def scored_image(database: LedgerDatabase, row: Any) -> ScoredImage:
     """Make an image with its answer from a row."""
     failure = _failure(row.answer) if row.outcome == Outcome.FAILED else None
-    return ScoredImage(*_values(row, failure, row.segmenter, row.worker, row.answer))
+    return ScoredImage(*_values(database, row, failure, row.segmenter, row.worker, row.answer))
 
 
-def _values(row: Any, failure: tuple[str, str] | None, *more: Any) -> tuple[Any, ...]:
+def _values(database: LedgerDatabase, row: Any, failure: tuple[str, str] | None, *more: Any) -> tuple[Any, ...]:
     """Return the values of `DropImage`, and more, from a row; unpacked, since reading it by name takes longer."""
     (
         inspect_id, barcode, inspection, inspected, well_row, col, subwell, image_name, image_id,
@@ -206,7 +210,7 @@ def _values(row: Any, failure: tuple[str, str] | None, *more: Any) -> tuple[Any,
         inspect_id, barcode, inspection, inspected, Well(well_row, col, subwell), image_name, image_id, score_id,
         _OUTCOMES[outcome] if outcome else Outcome.FAILED if failure else None,
         probability or 0.0, p_crystal or 0.0, at, sha256 or "", classifier or "",
-        p_new, since, uv, failure, *more,
+        p_new, since, uv, failure, (p_crystal or 0.0) >= database.crystal_from, *more,
     )  # fmt: skip
 
 

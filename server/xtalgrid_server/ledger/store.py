@@ -30,7 +30,7 @@ from .person_scores import PersonScores
 from .plates import Plates
 from .projects import PlateProjects
 from .promotions import Promotions
-from .publications import PUBLISHED, Publications
+from .publications import IS_UNDONE, WRITTEN, Publications
 from .scores import Scores
 from .sign_ins import SignIns
 from .tokens import Tokens
@@ -100,7 +100,7 @@ class Ledger:
             connection.execute(t.switches.insert().values(name=name, value=value, who=who, at=now()))
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """Count units by state, scores by outcome, newest decisions by action, results, and published rows."""
+        """Count units by state, scores by outcome, decisions by action, results, and our rows of the score table."""
         unit_count = sa.select(t.units.c.state, sa.func.count()).group_by(t.units.c.state)
         score_count = sa.select(t.scores.c.outcome, sa.func.count()).group_by(t.scores.c.outcome)
         action_count = (
@@ -109,8 +109,9 @@ class Ledger:
             .group_by(t.finalizations.c.action)
         )
         result_count = sa.select(t.results.c.accepted, sa.func.count()).group_by(t.results.c.accepted)
-        published = sa.select(sa.func.count()).where(
-            t.publications.c.done_at.is_not(None), t.publications.c.action.in_(PUBLISHED)
+        # An inspection has one row, however often it was written.
+        published = sa.select(sa.func.count(t.publications.c.inspect_id.distinct())).where(
+            t.publications.c.done_at.is_not(None), t.publications.c.action.in_(WRITTEN), ~IS_UNDONE
         )
         with self._db.reading() as connection:
 

@@ -3,8 +3,8 @@
 The exceptions are `units.state` and `units.attempts`, the state of an image's file, the times at which something was
 done (`publications.done_at`, `corrections.written_at`, `alerts.sent_at`, `notices.sent_at`, `failures.closed_at`,
 `sessions.ended_at`, `tokens.used_at`, `tokens.removed_at`), links that are used, publications that are not done yet or
-were taken back in ISPyB, what became of a mark there, sessions, links and attempts to sign in that are over, a look at
-that there is more for, and the watermark.
+were taken back in ISPyB, what became of a mark there, why an image is passed over, sessions, links and attempts to sign
+in that are over, a look at that there is more for, and the watermark.
 
 Times are UTC unless their column says local. JSON is stored as text: the bytes of the wire format, readable by people.
 """

@@ -91,7 +91,9 @@ def record_scores(database: ImagerDatabase, ledger: Ledger, images: Sequence[Dro
     """
     ids = sorted({image.inspect_id for image in images})
     try:
-        rows = [row for scores in database.scores_of_drops(ids[-1:]).values() for row in scores]
+        gone = database.gone(images)  # one that was deleted knows no drop any more, one that was given again another
+        there = [inspect_id for inspect_id in ids if inspect_id not in gone]
+        rows = [row for scores in database.scores_of_drops(there[-1:]).values() for row in scores]
     except ImagerError as error:
         return ids, str(error)
     ledger.imager_scores.record(rows)

@@ -19,8 +19,8 @@ from ..config import Config
 from ..domain.image_names import first_whole
 from ..domain.light import Light, Mate
 from ..ledger.shapes import ScoredImage
-from ..steps.look_again import crystal_boxes, read_scored
-from ..steps.pack import read_original
+from ..steps.look_again import crystal_boxes
+from ..steps.pack import read_original, read_scored
 
 _ORDER = {Glow.FLUORESCES: 0, Glow.UNSAID: 1, Glow.DARK: 2}
 

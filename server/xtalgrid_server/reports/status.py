@@ -10,6 +10,7 @@ from xtalgrid_core.lines import first_lines
 from xtalgrid_core.outcomes import Outcome
 
 from ..config import Config
+from ..domain.images import FIRST_IMAGED
 from ..domain.light import dark_line, passed_over_line
 from ..grids.local import LocalGrid
 from ..imager.crystaltrak.database import ImagerDatabase
@@ -32,7 +33,7 @@ class Backfill:
 
 
 @dataclass(frozen=True, slots=True)
-class DatedAhead:
+class DatedInspection:
     """An inspection of a plate, its date (naive local time of the imager), and the number of its images."""
 
     barcode: str
@@ -80,8 +81,12 @@ class Status:
         Number of images with an undecided score because they are dark, as in UV light.
     not_compared
         Numbers of crystals of which `look_again` could not read a picture, by reason.
+    outdated
+        Number of images that are undecided now, while the score table has an ARTscore of before, and nobody scored.
     dated_ahead
         Inspections of plates dated ahead of now, which an imager's clock or ``imager.time_zone`` explains.
+    dated_before
+        Those dated before there were imagers, as by a clock that had lost its time.
     """
 
     paused: Pause | None
@@ -100,7 +105,9 @@ class Status:
     failed_units: dict[str, str]
     no_score: tuple[Unscored, ...]
     account: Account
-    dated_ahead: tuple[DatedAhead, ...]
+    outdated: int
+    dated_ahead: tuple[DatedInspection, ...]
+    dated_before: tuple[DatedInspection, ...]
     lights: dict[str, int]
     looking_like_uv: int
     not_compared: dict[str, int]
@@ -110,6 +117,7 @@ def status(config: Config, ledger: Ledger, imager: ImagerDatabase) -> Status:
     """Read the state of the pipeline from the ledger, and the account of an embedded imager database."""
     counts, old = ledger.counts(), archive(config, ledger)
     counted = account(config, ledger, imager)
+    latest = config.imager.latest_date()
     is_local, grid = config.grid.kind == "local", LocalGrid(config)
     waiting = grid.waiting() if is_local else []
     return Status(
@@ -129,7 +137,9 @@ def status(config: Config, ledger: Ledger, imager: ImagerDatabase) -> Status:
         failed_units={unit.name: unit.detail for unit in ledger.units.failed()},
         no_score=counted.failures,
         account=counted,
-        dated_ahead=tuple(DatedAhead(*plate) for plate in ledger.images.inspected_after(config.imager.latest_date())),
+        outdated=ledger.publications.outdated(config.imager.programs),
+        dated_ahead=tuple(DatedInspection(*plate) for plate in ledger.images.inspected(after=latest)),
+        dated_before=tuple(DatedInspection(*plate) for plate in ledger.images.inspected(before=FIRST_IMAGED)),
         lights=ledger.passed_over.counts(),
         looking_like_uv=ledger.scores.looking_like_uv(),
         not_compared=ledger.looks.unread(),
@@ -164,20 +174,39 @@ def status_lines(status: Status) -> Iterator[str]:
         yield f"failed unit {name}: {reason}; `xtalgrid create_work --retry` plans its images again"
     without = [f"{one.file}: {one.reason} ({one.detail})" for one in status.no_score]
     yield from first_lines(without, _SHOWN, start="no score    ")
+    yield from _date_lines(status)
+    for reason, number in status.lights.items():
+        yield passed_over_line(reason, number)
+    if number := status.looking_like_uv:
+        yield f"like UV     {dark_line(number)}"
+    yield from _person_lines(status)
+
+
+def _date_lines(status: Status) -> Iterator[str]:
     for plate in status.dated_ahead:
         yield (
             f"ahead       plate {plate.barcode} inspection {plate.inspection} ({plate.images} images) is dated "
             f"{plate.inspected:%Y-%m-%d %H:%M}; check the imager's clock and imager.time_zone"
         )
-    for reason, number in status.lights.items():
-        yield passed_over_line(reason, number)
-    if number := status.looking_like_uv:
-        yield f"like UV     {dark_line(number)}"
+    for plate in status.dated_before:
+        yield (
+            f"lost clock  plate {plate.barcode} inspection {plate.inspection} ({plate.images} images) is dated "
+            f"{plate.inspected:%Y-%m-%d %H:%M}; check the imager's clock; it goes by its number instead"
+        )
+
+
+def _person_lines(status: Status) -> Iterator[str]:
+    """Format what needs a person."""
     if why := status.not_compared:
         number = sum(why.values())
         yield (
             f"look again  {number} crystal{' is' if number == 1 else 's are'} not compared, since a picture can't be "
             f"read: {_pairs(why)}; the log names the files; `xtalgrid look_again --all` compares those that are back"
+        )
+    if number := status.outdated:
+        yield (
+            f"outdated    {number} image{' is' if number == 1 else 's are'} undecided now, and the score table still "
+            "has the earlier ARTscore: score them in the viewer, whose inbox lists what is undecided"
         )
     if status.held:
         yield (

@@ -13,6 +13,7 @@ from xtalgrid_core.files import readable
 from xtalgrid_core.lines import first_lines
 
 from ..config import Config
+from ..config.sections import Imager
 from ..domain.images import unusable_inspection
 from ..domain.light import kind_of, not_scored
 from ..imager.crystaltrak.database import ImagerDatabase
@@ -87,7 +88,11 @@ def account(config: Config, ledger: Ledger, imager: ImagerDatabase, imported: Im
         failures = ledger.accounts.failures()
         unusable = [unusable_inspection(one.file) for one in failures if one.reason == str(FailureReason.UNUSABLE_ROW)]
         entered -= imager.count_unusable([number for number in unusable if number is not None]) if entered else 0
-        standings["none"] += max(entered - sum(standings.values()) - sum(lights.values()), 0)
+        known = sum(standings.values()) + sum(lights.values())
+        patterns = config.imager.patterns, config.imager.exclude
+        if is_embedded and patterns != (Imager().patterns, Imager().exclude):  # the ledger may have others
+            known = ledger.accounts.fitting(*patterns)
+        standings["none"] += max(entered - known, 0)
         growing = [
             WaitingFile(f"{seen.folder}{os.sep}{seen.name}", _utc(seen.first), "not complete yet")
             for seen in (SeenFiles(imager).waiting() if is_embedded else ())

@@ -58,7 +58,7 @@ _PART = 5_000
 class Finalized:
     """What a run did: its name, its CSV and the number of scores by action; no name or CSV if no score was waiting.
 
-    `not_framed` is the number of framed images that are wanted and can't be drawn, since their originals are gone;
+    `not_framed` is the number of framed images that are wanted and can't be drawn, mostly as their originals are gone;
     `outdated` that of the inspections that are undecided now, while the score table has an ARTscore of before.
     """
 

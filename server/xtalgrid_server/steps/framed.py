@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
+import os
 import time
 from pathlib import Path
 
 from xtalgrid_core.errors import ImageError
 from xtalgrid_core.files import write_atomically
 from xtalgrid_core.frames import SUFFIX, frame
-from xtalgrid_core.images import read_image
+from xtalgrid_core.images import Pixels, read_image
 from xtalgrid_core.outcomes import Group, Outcome
 
 from ..config import Config
 from ..domain.log import log
 from ..ledger.shapes import ScoredImage
 from ..storage.permissions import outside
-from .pack import read_original
+from .pack import read_original, read_scored
 
 _DAY = 24 * 3600
+_OF_ONE_FILE = (errno.EACCES, errno.EPERM, errno.EBUSY, errno.ETXTBSY, errno.EISDIR)
+"""Errors by which a file can't be replaced, as one that a person looks at over a Windows share."""
 _LONGEST = 255
 """Bytes of a file's name."""
 
@@ -46,7 +50,11 @@ def framed_jpeg(config: Config, score: ScoredImage) -> bytes:
     ImageError
         If the original can no longer be read.
     """
-    picture = frame(read_image(read_original(config, score)), score.answer)
+    return _jpeg(read_image(read_original(config, score)), score)
+
+
+def _jpeg(pixels: Pixels, score: ScoredImage) -> bytes:
+    picture = frame(pixels, score.answer)
     stream = io.BytesIO()
     picture.save(stream, "JPEG", quality=88)
     return stream.getvalue()
@@ -60,21 +68,36 @@ def forget_old_frames(config: Config) -> int:
     stamp.touch()
     oldest, forgotten = time.time() - days * _DAY, 0
     for path in config.frames_dir.glob(f"*/*/*{SUFFIX}"):
-        if path.stat().st_mtime < oldest:
-            path.unlink()
-            forgotten += 1
+        try:
+            if path.stat().st_mtime < oldest:
+                path.unlink()
+                forgotten += 1
+        except OSError as error:  # such as one that a person looks at over a Windows share, or another account's
+            log.warning("old framed image %s stays: %s", path, error.strerror)
     return forgotten
 
 
 def draw_framed(config: Config, score: ScoredImage) -> Path | None:
-    """Draw a score's framed image into the frames folder; log a warning and return None if the original is gone."""
+    """Draw a score's framed image into the frames folder; log a warning and return None if that can't be done.
+
+    Raises
+    ------
+    OSError
+        If none could be written there, as on a full disk.
+    """
     path = framed_path(config, score)
     try:
-        data = framed_jpeg(config, score)
+        data = _jpeg(read_scored(config, score), score)
     except ImageError as error:
         log.warning("framed image of %s: %s", score.image_name, error)
         return None
     with outside(config.home, path):  # XtalTrak shows it to people
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, data)
+        try:
+            write_atomically(path, data)
+        except OSError as error:
+            if error.errno not in _OF_ONE_FILE or not os.access(path.parent, os.W_OK):
+                raise
+            log.warning("framed image of %s: cannot replace %s: %s", score.image_name, path, error.strerror)
+            return None
     return path

@@ -5,7 +5,7 @@ drops that are called crystal are looked at, or would be if `work.undecided` ask
 pictures are read here and not sent to the workers. Neither outcomes nor `p_crystal` change.
 
 Each look is recorded when it is done, and done again only if there is more to see: an earlier inspection or a UV image
-that came later, or another file of the earlier image. What was compared with an image that is not to be compared any
+that came later, or another file of one of the two. What was compared with an image that is not to be compared any
 more, such as one that turned out to be in UV light, is taken back. So a run that was killed goes on where it was. One
 at which a picture could not be read is recorded with the reason, and tried again when the picture is back or changed,
 or after `_TRY_AGAIN`, behind all others.
@@ -38,8 +38,8 @@ from ..ledger.looks import Look
 from ..ledger.shapes import DropImage, ScoredImage
 from ..ledger.store import Ledger
 from ..storage.originals import original_status
-from .new_crystals import scored_drops
-from .pack import image_path, read_file, read_original
+from .new_crystals import before_inspection, in_time, scored_drops, taken_at
+from .pack import image_path, read_original, read_scored
 
 _AT_ONCE = 100
 """Scores whose boxes are read at once."""
@@ -176,7 +176,7 @@ def _to_do(
             (image, _first(drop, image))
             for drop in drops
             for image in drop
-            if _shows_crystals(config, image) and (since is None or image.inspected >= since)
+            if _shows_crystals(config, image) and (since is None or taken_at(image, drop) >= since)
         ]
         uv = ledger.passed_over.uv_images(list({image.inspect_id for image, _ in chosen}))
         known = ledger.looks.of([image.score_id for image, _ in chosen if image.score_id is not None])
@@ -186,6 +186,8 @@ def _to_do(
             if look is not None and look.score_id in replaced:
                 look = replace(look, earlier_id=None)
             pair = _Pair(image, earlier, uv.get(image.inspect_id, ""), look)
+            if look is not None and pair.is_known and pair.uv_image and _is_uv_replaced(config, pair, look):
+                pair = replace(pair, known=replace(look, uv_image="", uv=None))
             if earlier is None and not pair.uv_image:
                 done.alone += 1
                 if look is not None and (holds := _what_holds(config, ledger, image, look)) != look:
@@ -206,7 +208,11 @@ def _what_holds(config: Config, ledger: Ledger, image: DropImage, look: Look) ->
     The comparison with an earlier image stays as long as that is one, if only its file can't be scored now.
     """
     earlier = ledger.images.by_id([look.earlier_id]).get(look.earlier_id) if look.earlier_id is not None else None
-    if earlier is None or not config.light.is_scored(earlier.image_name) or _first([earlier], image) is None:
+    if (
+        earlier is None
+        or not config.light.is_scored(earlier.image_name)
+        or _first(in_time([earlier, image]), image) is None
+    ):
         return Look(look.score_id)
     return replace(look, uv_image="", uv=None, why="" if look.p_new is not None else look.why)
 
@@ -232,25 +238,41 @@ def _replaced(ledger: Ledger, chosen: Sequence[tuple[DropImage, DropImage | None
     return {score_id for image_id in others for score_id in seen[image_id]}
 
 
+def _is_uv_replaced(config: Config, pair: _Pair, look: Look) -> bool:
+    """Tell whether the file of a UV image changed after the look at it; one that can't be asked about did not.
+
+    The ledger knows the files of images that are scored, but not these. A time ahead of now tells nothing.
+    """
+    try:
+        changed = _changed(config, [_named(pair.image, pair.uv_image)])
+    except ImageError:
+        return False
+    return look.at is not None and look.at.replace(tzinfo=UTC).timestamp() < changed <= time.time()
+
+
+def _changed(config: Config, images: Sequence[ImageRow]) -> float:
+    """Return when the newest of some pictures' files changed, in seconds since 1970; raises ImageError."""
+    files = [original_status(config, image_path(config, image)) for image in images]
+    return max(max(file.st_mtime, file.st_ctime) for file in files)  # a copy may keep its original's st_mtime
+
+
 def _is_due(config: Config, pair: _Pair, look: Look) -> bool:
     """Tell whether to try again to read pictures: after some time, or if a missing one is back, or one changed."""
     if look.at is None or not timedelta() <= now() - look.at < _TRY_AGAIN:  # the clock may have been set back
         return True
     try:
-        files = [original_status(config, image_path(config, image)) for image in pair.images]
+        changed = _changed(config, pair.images)
     except ImageError:
         return False
-    changed = max(max(file.st_mtime, file.st_ctime) for file in files)  # a copy may keep its original's st_mtime
     return look.unread == FailureReason.MISSING_FILE or changed >= look.at.replace(tzinfo=UTC).timestamp()
 
 
 def _first(drop: Sequence[DropImage], image: DropImage) -> DropImage | None:
-    """Return the drop's image at its first inspection, before that of `image`; `drop` is in order of time.
+    """Return the drop's image at its first inspection, before that of `image`; `drop` is in order of time (`in_time`).
 
     Of several, it is the one that was taken like `image`. What is dark, as in UV light, can't be compared.
     """
-    moment = image.inspected, image.inspection
-    earlier = [one for one in drop if (one.inspected, one.inspection) < moment and not _is_dark(one)]
+    earlier = [one for one in before_inspection(image, drop) if not _is_dark(one)]
     first = [one for one in earlier if one.inspect_id == earlier[0].inspect_id]
     return next((one for one in first if _kind(one) == _kind(image)), first[0] if first else None)
 
@@ -329,17 +351,3 @@ def crystal_boxes(answer: wire.Scored) -> list[wire.PixelBox]:
     if answer.outcome.group not in (Group.CRYSTAL, Group.UNKNOWN):
         return []
     return [chop.box for chop in answer.boxes if chop.outcome.group is Group.CRYSTAL]
-
-
-def read_scored(config: Config, image: DropImage) -> Pixels:
-    """Read the image that was scored.
-
-    Raises
-    ------
-    ImageError
-        If it can't be read, or its file was replaced since.
-    """
-    data, file = read_file(config, image)
-    if file.sha256 != image.sha256:
-        raise ImageError(FailureReason.HASH_DIFFERS, "its file changed after it was scored; it will be scored again")
-    return read_image(data)

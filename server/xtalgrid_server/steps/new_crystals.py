@@ -9,6 +9,7 @@ from datetime import datetime
 
 from ..config import Config
 from ..domain.drop_state import DropState, PersonScore
+from ..domain.images import FIRST_DATE, FIRST_IMAGED
 from ..domain.novelty import chance_of_new, stood
 from ..ledger.images import Range
 from ..ledger.shapes import DropImage
@@ -93,7 +94,7 @@ def new_crystals(
             image = _first_crystal(drop, threshold)
             if (
                 image is not None
-                and (inspected_since is None or image.inspected >= inspected_since)
+                and (inspected_since is None or taken_at(image, drop) >= inspected_since)
                 and (scored_since is None or (image.at is not None and image.at >= scored_since))
             ):
                 pasts.append((image, drop))
@@ -117,7 +118,35 @@ def scored_drops(ledger: Ledger, plates: Collection[str]) -> Iterator[list[list[
     chosen = Range(barcodes=plates)
     for batch in ledger.plates.batches(chosen):
         images = ledger.images.of_plates(batch, chosen)
-        yield [list(drop) for _, drop in itertools.groupby(images, key=lambda image: image.drop)]
+        yield [in_time(list(drop)) for _, drop in itertools.groupby(images, key=lambda image: image.drop)]
+
+
+def in_time(drop: Sequence[DropImage]) -> list[DropImage]:
+    """Return a drop's images in order of time: by the inspection's date, or its number where a clock had lost its time.
+
+    An imager whose clock begins again at 1970 would otherwise have taken each drop's first image.
+    """
+    dates = {image.inspection: image.inspected for image in drop if image.inspected >= FIRST_IMAGED}
+
+    def when(image: DropImage) -> tuple[datetime, int]:
+        if image.inspected >= FIRST_IMAGED:
+            return _moment(image)
+        before = max((number for number in dates if number < image.inspection), default=None)
+        return FIRST_DATE if before is None else dates[before], image.inspection
+
+    return sorted(drop, key=when)
+
+
+def taken_at(image: DropImage, drop: Sequence[DropImage]) -> datetime:
+    """Return an image's date or, where the imager's clock had lost its time, until when it was taken for sure.
+
+    That is when the drop was inspected next, or the image scored.
+    """
+    if image.inspected >= FIRST_IMAGED:
+        return image.inspected
+    later = [other.inspected for other in drop if other.inspection > image.inspection]
+    dates = [date for date in later if date >= FIRST_IMAGED] + ([image.at] if image.at else [])
+    return min(dates, default=image.inspected)
 
 
 def _first_crystal(images: Iterable[DropImage], threshold: float) -> DropImage | None:
@@ -130,11 +159,11 @@ def _first_crystal(images: Iterable[DropImage], threshold: float) -> DropImage |
 
 
 def _with_past(ledger: Ledger, pasts: Sequence[tuple[DropImage, list[DropImage]]]) -> list[NewCrystal]:
-    """Add the earlier scores to each image, given all images of its drop."""
+    """Add the earlier scores to each image, given all images of its drop in order of time."""
     person_scores = ledger.person_scores.of(image for _, drop in pasts for image in drop)
     crystals = []
     for image, drop in pasts:
-        earlier = [other for other in drop if _moment(other) < _moment(image)]
+        earlier = before_inspection(image, drop)
         before = max((other.p_crystal for other in earlier), default=None)
         ids = {other.inspect_id for other in (*earlier, image)}
         by_people = sorted((score for inspect_id in ids for score in person_scores[inspect_id]), key=lambda s: s.at)
@@ -142,6 +171,11 @@ def _with_past(ledger: Ledger, pasts: Sequence[tuple[DropImage, list[DropImage]]
     return crystals
 
 
+def before_inspection(image: DropImage, drop: Sequence[DropImage]) -> list[DropImage]:
+    """Return a drop's images of earlier inspections than that of `image`; `drop` is in order of time (`in_time`)."""
+    return list(itertools.takewhile(lambda other: _moment(other) != _moment(image), drop))
+
+
 def _moment(image: DropImage) -> tuple[datetime, int]:
-    """Return the sort key of an image's inspection among those of its drop."""
+    """Return what tells an image's inspection from the others of its drop, in order of their dates."""
     return image.inspected, image.inspection

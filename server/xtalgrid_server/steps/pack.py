@@ -20,7 +20,7 @@ import msgspec
 from xtalgrid_core import wire
 from xtalgrid_core.errors import FailureReason, ImageError
 from xtalgrid_core.files import replacing
-from xtalgrid_core.images import image_size
+from xtalgrid_core.images import Pixels, image_size, read_image
 from xtalgrid_core.whole import missing_end
 from xtalgrid_scoring.failures import read_limited
 
@@ -28,6 +28,7 @@ from ..config import Config
 from ..domain.images import FileState, ImageRow, file_time
 from ..domain.log import log
 from ..imager.source import image_path as image_path
+from ..ledger.shapes import DropImage
 from ..storage.originals import open_original
 from ..storage.without_text import without_text
 
@@ -76,6 +77,20 @@ def read_file(config: Config, image: ImageRow) -> tuple[bytes, FileState]:
             raise ImageError(FailureReason.UNREADABLE_FILE, f"cannot read {path}: {error}") from error
     is_young = abs(time.time_ns() - file_time(status)) < _YOUNG_NS
     return data, FileState(hashlib.sha256(data).hexdigest(), len(data), 0 if is_young else file_time(status))
+
+
+def read_scored(config: Config, image: DropImage) -> Pixels:
+    """Read the image that was scored.
+
+    Raises
+    ------
+    ImageError
+        If it can't be read, or its file was replaced since.
+    """
+    data, file = read_file(config, image)
+    if file.sha256 != image.sha256:
+        raise ImageError(FailureReason.HASH_DIFFERS, "its file changed after it was scored; it will be scored again")
+    return read_image(data)
 
 
 def check_image(config: Config, image: ImageRow, data: bytes, file: FileState) -> CheckedImage:

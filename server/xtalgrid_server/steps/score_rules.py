@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from xtalgrid_core.decision import priority
-from xtalgrid_core.options import DEFAULTS
 from xtalgrid_core.outcomes import Outcome
 
 from ..config import Config, HoldRule, Policy
@@ -46,7 +45,7 @@ def rank(image: DropImage) -> tuple[bool, int, float, str]:
     """
     outcome = image.outcome or Outcome.FAILED
     order = priority(outcome) + (outcome is Outcome.FAILED)
-    if outcome is Outcome.UNDECIDED and image.p_crystal >= DEFAULTS.crystal_from:
+    if outcome is Outcome.UNDECIDED and image.may_be_crystals:
         return False, priority(Outcome.PRECIPITATE), -2.0, image.image_name
     return image.outcome is None, order, -image.probability, image.image_name
 

@@ -15,6 +15,7 @@ inspected or scored within those days, and in turn of `OLD_PLATES` others, so th
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -188,9 +189,21 @@ def _sync_contents(config: Config, database: ImagerDatabase, ledger: Ledger, pro
     changed = ledger.plates.changed_since(progress.image, since)
     others = [barcode for barcode in ledger.plates.barcodes() if barcode not in changed]
     turn = [barcode for barcode in others if barcode > progress.old][:OLD_PLATES]
-    contents = samples.plate_contents(database, tables, [*sorted(changed), *turn])
+    asked = [*sorted(changed), *turn]
+    contents = samples.plate_contents(database, tables, asked)
+    if contents:  # without any, the tables may be empty for a while
+        contents |= dict.fromkeys(_emptied(ledger, [barcode for barcode in asked if barcode not in contents]), ("", ""))
     done.contents = ledger.contents.record(
         Contents(barcode, samples.EVERYWHERE, project=project, sample=sample, origin=ORIGIN)
         for barcode, (project, sample) in contents.items()
     )
     progress.image, progress.old = highest, turn[-1] if len(turn) == OLD_PLATES else ""
+
+
+def _emptied(ledger: Ledger, barcodes: Sequence[str]) -> list[str]:
+    """Return those of some plates, which the sample tables know no more, whose contents were read there before.
+
+    One that was taken out of its project is not shown to its people any more.
+    """
+    known = ledger.contents.of_plates(barcodes)
+    return [barcode for barcode in barcodes if known(barcode, samples.EVERYWHERE).origin == ORIGIN]

@@ -169,6 +169,24 @@ def test_a_unit_that_boinc_gave_up_is_listed_with_its_reasons_and_retried_on_dem
     assert states(system) == ["sent"]
 
 
+def test_a_notice_of_an_earlier_attempt_says_nothing_of_the_one_under_way(system, config, imaged, boinc_db):
+    """As BOINC's assimilator sends it again after its database was restored."""
+    imaged(2)
+    system.create_work()
+    (name,) = workunits(boinc_db)
+    boinc_db.execute(t.workunits.update().values(assimilate_state=2))
+    retry_command.callback.__wrapped__(config, ())  # it got lost
+    notice = Spool(config).inbox / f"{name.removesuffix('.1')}.failed"
+    notice.parent.mkdir(parents=True)
+    notice.write_text(f"{name}\ntoo many hosts failed\n")
+    system.create_work()
+    assert set(workunits(boinc_db)) == {name, name.replace(".1", ".2")}
+    assert system.assimilate().failed_units == 0
+    assert states(system) == ["sent"]
+    assert Spool(config).manifest(name.removesuffix(".1")).exists()
+    assert not notice.exists()
+
+
 def test_a_result_that_got_lost_is_listed_and_retried(system, config, imaged, boinc_db):
     imaged(2)
     system.create_work()

@@ -492,6 +492,7 @@ def images(draw) -> RegionsOfImage:
         "a" * 64,
         "b" * 64,
         *(None,) * 4,
+        False,
         "c" * 64,
         "0.1",
         wire.encode(said).decode(),

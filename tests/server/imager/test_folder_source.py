@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -174,6 +177,47 @@ def test_a_name_that_fits_not_and_a_file_of_the_same_stem(source, watched, syste
     assert names(source.refresh()) == [rigaku_name(1)]  # touched, and not a double of itself
     (watched / rigaku_name(1)).unlink()
     assert names(source.refresh()) == [png.name]
+
+
+def test_what_could_not_be_stored_is_tried_again(source, watched, clock, system, monkeypatch):
+    """As while the disk of the image root is full for a while: before, such files were never looked at again."""
+    copying, linking = shutil.copyfileobj, Path.symlink_to
+
+    def full(original, made):
+        made.write(original.read(100))
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def no_links(self, target):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copyfileobj", full)
+    monkeypatch.setattr(Path, "symlink_to", no_links)
+    file = draw_well(watched / rigaku_name(1))
+    assert source.refresh() == []
+    ((_, _, detail),) = system.ledger.failures.of_files()
+    assert detail == "cannot enter it: No space left on device"
+    assert account(system.config, system.ledger, system.imager).there == 1
+    assert [path.name for path in system.config.image_root.rglob("*") if path.is_file()] == []
+    monkeypatch.setattr(shutil, "copyfileobj", copying)
+    monkeypatch.setattr(Path, "symlink_to", linking)
+    clock.wait(300)
+    assert source.scan().entered == [], "not at each scan"
+    clock.wait(301)
+    (row,) = source.scan().entered
+    assert source.path(row).samefile(file)
+    assert system.ledger.failures.of_files() == []
+
+
+def test_what_fits_no_pattern_is_read_again_by_another_one(source, watched, clock, system):
+    draw_well(watched / "CI022987" / "A01.jpg")
+    assert source.refresh() == []
+    assert len(system.ledger.failures.of_files()) == 1
+    names = msgspec.structs.replace(system.config.import_, names="{barcode}/{row}{column}")
+    config = msgspec.structs.replace(system.config, import_=names)
+    mended = FolderSource(config, system.imager, system.ledger.failures, clock=clock, pause=clock.wait)
+    (row,) = mended.scan().entered
+    assert (row.barcode, row.well) == ("CI022987", Well(1, 1, 1))
+    assert system.ledger.failures.of_files() == []
 
 
 def test_watching_goes_on_and_reopens_what_is_old(system, watched, monkeypatch):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import msgspec
 import pytest
@@ -117,6 +117,14 @@ def test_by_location_the_nearest_visible_inspection_counts(lab, system, score):
         "now": True,
         "before": False,
     }
+
+
+@pytest.mark.parametrize("date", [datetime(1, 1, 1), datetime(9999, 12, 31)])
+def test_an_inspection_of_an_impossible_date_stops_no_other(lab, system, score, date):
+    lab.schema()
+    score({(1, 1): Outcome.CLEAR}, inspected=date, combined=True)
+    system.finalize("none")
+    assert system.publish().ispyb.actions == {"missing": 1}
 
 
 def test_a_plate_type_that_cannot_be_right_is_said_with_the_remedy(lab, system, score, config):

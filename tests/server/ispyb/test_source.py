@@ -192,6 +192,26 @@ def test_only_inspections_since_a_date(lab, config, shot, tmp_path):
         assert [row.image_name for row in system.source.refresh()] == ["new.jpg"]
 
 
+def test_since_a_date_leaves_out_no_image_for_lack_of_one(lab, config, shot, tmp_path, mounted):
+    """An inspection's row may have no time, or MySQL's date of zeros; its images have one, or are named."""
+    plate = lab.plate("DEMO000001")
+    for location, at in (("1", DAY + timedelta(days=9)), ("3", DAY), ("5", None)):
+        draw_well(mounted / f"{location}.jpg")
+        lab.image(plate, lab.inspection(plate, None), location, f"/dls/vmxi/{location}.jpg", blTimeStamp=at)
+    zeros = lab.inspection(plate, DAY)
+    shot(plate, zeros, "7", "7.jpg")
+    with lab.writing() as connection:
+        connection.exec_driver_sql("SET sql_mode = ''")
+        zero = "UPDATE ContainerInspection SET blTimeStamp = '0000-00-00 00:00:00' WHERE containerInspectionId = %s"
+        connection.exec_driver_sql(zero, (zeros,))
+    for since, entered in (("2024-01-10", ["1.jpg"]), ("", ["1.jpg", "3.jpg"])):
+        toml = f'[imager.ispyb]\nurl = "{lab.url}"\nsince = "{since}"\npaths = {{ "/dls/vmxi" = "{mounted}" }}\n'
+        with System(from_string(toml, home=tmp_path / f"home{since}")) as system:
+            assert [row.image_name for row in system.source.refresh()] == entered
+            named = {file.rpartition("/")[2] for file, _, _ in system.ledger.failures.of_files()}
+            assert named == ({"5.jpg", "7.jpg"})
+
+
 @pytest.mark.parametrize(
     ("toml", "message"),
     [

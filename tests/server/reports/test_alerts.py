@@ -89,6 +89,26 @@ def test_crystals_of_the_archive_are_no_news(xtalgrid, inspect):
     assert "A1a" in xtalgrid("alerts", toml="[alerts]\ndays = 100000\ncrystal_from = 0.9\n").output
 
 
+def test_what_an_imager_takes_whose_clock_begins_at_1970_is_news(xtalgrid, score):
+    score({(1, 1): Outcome.CLEAR}, inspection=1, inspected=LATELY, p_crystal=0.1)
+    score({(1, 1): Outcome.HARVESTABLE}, inspection=2, inspected=datetime(1970, 1, 1, 0, 5), p_crystal=0.8)
+    assert (
+        "inspection 2, 1970-01-01: crystals harvestable, p_crystal 80 %, 10 % at most before"
+        in xtalgrid("alerts").output
+    )
+
+
+def test_status_names_what_a_lost_clock_dated(xtalgrid, score):
+    score({(1, 1): Outcome.CLEAR, (2, 1): Outcome.CLEAR}, inspection=2, inspected=datetime(1970, 1, 1, 0, 5))
+    assert "lost clock  plate CI022987 inspection 2 (2 images) is dated 1970-01-01 00:05" in xtalgrid("status").output
+
+
+def test_a_crystal_of_long_ago_stays_one_though_the_clock_had_begun_at_1970(xtalgrid, score):
+    score({(1, 1): Outcome.HARVESTABLE}, inspection=1, inspected=datetime(1970, 1, 1, 0, 5), p_crystal=0.8)
+    score({(1, 1): Outcome.HARVESTABLE}, inspection=2, inspected=INSPECTED, p_crystal=0.8)
+    assert "no new crystals" in xtalgrid("alerts").output
+
+
 def test_one_mail_for_each_plate(xtalgrid, inspect, system, mail_server):
     inbox = Inbox()
     toml = MAIL.format(port=mail_server(inbox), starttls="false")

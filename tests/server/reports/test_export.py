@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from PIL import Image
 from pycocotools.coco import COCO
 
-from tests.server.conftest import INSPECTED
+from tests.server.conftest import INSPECTED, draw_well
 from xtalgrid_core import wire
 from xtalgrid_core.files import replacing
 from xtalgrid_core.outcomes import CLASSES, Outcome
@@ -205,9 +205,14 @@ def test_only_what_people_confirmed_and_chops_in_class_folders(exported, plate, 
         expected = np.asarray(original)[80:160, 106:213]
     with Image.open(file) as chop:
         assert np.array_equal(np.asarray(chop), expected)
-    (system.config.image_root / "CI022987" / "3" / plate[0].image_name).unlink()
-    _, said = exported("csv", "--confirmed", "--chops", tmp_path / "chops")
-    assert "left out  the chops of 1 images that can no longer be read" in said
+    of_picture = file.read_bytes()
+    original = system.config.image_root / "CI022987" / "3" / plate[0].image_name
+    draw_well(original, shade=200, size=(100, 100))  # a file of its name, in which the box would show something else
+    for _ in range(2):
+        _, said = exported("csv", "--confirmed", "--chops", tmp_path / "chops")
+        assert "left out  the chops of 1 images that can no longer be read, or were replaced since" in said
+        assert file.read_bytes() == of_picture
+        original.unlink(missing_ok=True)
 
 
 def test_a_box_ends_where_the_image_does():

@@ -13,6 +13,7 @@ from xtalgrid_core.outcomes import Outcome
 from xtalgrid_server.domain.images import ImageRow
 from xtalgrid_server.domain.wells import Well
 from xtalgrid_server.imager.crystaltrak import samples
+from xtalgrid_server.ledger.contents import Contents
 from xtalgrid_server.ledger.person_scores import PersonScore
 from xtalgrid_server.steps import sync
 
@@ -174,6 +175,30 @@ def test_projects_and_samples_of_the_plates_that_were_seen(system, score, statem
         "ABL1, SRC",
     )
     assert inside("CI999999", Well(1, 1, 1)).project == ""
+
+
+def test_a_plate_that_was_taken_out_of_its_project_is_of_none(system, statement):
+    """Its people still saw it: nothing was recorded of a plate without a project and samples."""
+    tables = system.imager.tables
+    tables.metadata.create_all(system.imager._engine)
+    statement(tables.projects.insert().values(project_id=1, name="kinases"))
+    for number in (1, 2, 3):
+        if number < 3:
+            statement(tables.plates.insert().values(plate_id=number, barcode=f"P{number}", project_id=1))
+        (row,) = system.imager.register([ImageRow(0, f"P{number}", 1, TODAY, Well(1, 1, 1), "a.jpg")])
+        system.ledger.failures.add("a.jpg", "create_work", FailureReason.MISSING_FILE, "", row)
+    system.ledger.contents.record([Contents("P3", Well(0, 0, 0), project="by hand", origin="layout.csv")])
+
+    def projects():
+        contents = system.ledger.contents.of_plates(["P1", "P2", "P3"])
+        return [contents(barcode, Well(1, 1, 1)).project for barcode in ("P1", "P2", "P3")]
+
+    assert (system.sync().contents, projects()) == (2, ["kinases", "kinases", "by hand"])
+    statement(tables.plates.update().where(tables.plates.c.barcode == "P1").values(project_id=None))
+    assert (system.sync().contents, projects()) == (1, ["", "kinases", "by hand"])
+    assert system.sync().contents == 0
+    statement(tables.plates.delete())  # as while a database is restored
+    assert (system.sync().contents, projects()) == (0, ["", "kinases", "by hand"])
 
 
 def test_contents_are_read_of_plates_that_can_have_changed(system, person, statement, monkeypatch):

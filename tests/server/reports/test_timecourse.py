@@ -8,6 +8,7 @@ from tests.server.conftest import INSPECTED
 from xtalgrid_core.outcomes import Outcome
 from xtalgrid_server.domain.wells import Well
 from xtalgrid_server.ledger.database import now
+from xtalgrid_server.reports.history import history
 from xtalgrid_server.steps.new_crystals import crystal_from, new_crystals
 
 DAY = timedelta(days=1)
@@ -65,3 +66,17 @@ def test_plates_come_whole_whatever_the_size_of_a_batch(system, inspect, monkeyp
     inspect(1, {1: 0.1, 2: 0.1})
     inspect(2, {1: 0.9, 2: 0.1})
     assert told(new_crystals(system.ledger, 0.5)) == [(1, 2, 0.9, 0.1)]
+
+
+def test_a_newest_inspection_that_was_deleted_hides_no_score_of_the_others(system, inspect, person):
+    inspect(1, {1: 0.1})
+    inspect(2, {1: 0.9})
+    first, second = system.ledger.images.of_plate("CI022987")
+    person(first.inspect_id, "13", INSPECTED)
+    tables = system.imager.tables
+    with system.imager.transaction() as connection:
+        connection.execute(tables.images.delete().where(tables.images.c.inspectid == second.inspect_id))
+        connection.execute(tables.inspections.delete().where(tables.inspections.c.inspectid == second.inspect_id))
+    told = history(system.config, system.imager, system.ledger, "CI022987", "A1a")
+    steps = [step for chapter in told.chapters for step in chapter.steps]
+    assert [step.code for step in steps if step.what == "score table"] == ["13"]

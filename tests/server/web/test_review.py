@@ -47,6 +47,7 @@ def drop(n, p_crystal):
         "",
         "",
         *(None,) * 4,
+        False,
     )
     return drop_cards([image])[0]
 

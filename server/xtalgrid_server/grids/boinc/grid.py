@@ -22,9 +22,9 @@ from ...config import Config
 from ...domain.log import log
 from ...storage.permissions import SHARED_FILE
 from ...storage.weights import Pair
-from ..base import Refused, Submission
+from ..base import GivenUp, Refused, Submission
 from .database import BoincDatabase
-from .names import unit_of_workunit, workunit_name
+from .names import unit_and_attempt, workunit_name
 from .project import Project, open_project
 from .spool import Spool
 from .templates import PRIORITY, input_template, limits, output_template
@@ -70,15 +70,16 @@ class BoincGrid:
         """Return which of these units BOINC has, or is done with while their results wait in the inbox."""
         names = {workunit_name(unit, attempt): unit for unit, attempt in attempts.items()}
         known = {names[name] for name in self.database.known(list(names))}
-        return known | (attempts.keys() & self.waiting())
+        return known | self.waiting(attempts)
 
-    def waiting(self) -> set[str]:
-        """Return the units whose result, or notice of failure, waits for `assimilate`."""
-        gone = set[str | None]()
+    def waiting(self, attempts: Mapping[str, int]) -> set[str]:
+        """Return those of some units (name → attempt) whose result, or notice of failure, waits for `assimilate`."""
+        gone = set[tuple[str, int] | None]()
         for path in _files(self._spool.inbox, ".failed"):
             with suppress(OSError):  # `given_up` says so
-                gone.add(unit_of_workunit(self._said(path)[0] or ""))
-        return {unit for unit, _ in self.results()} | {unit for unit in gone if unit}
+                gone.add(unit_and_attempt(self._said(path)[0] or ""))
+        back = {unit for unit, _ in self.results()}
+        return {unit for unit, attempt in attempts.items() if unit in back or (unit, attempt) in gone}
 
     def submit(self, submissions: Sequence[Submission]) -> None:
         """Create the work units of staged units.
@@ -205,21 +206,22 @@ class BoincGrid:
         """Delete a refused result after it is recorded."""
         refused.token.unlink(missing_ok=True)
 
-    def given_up(self) -> Iterator[tuple[str, str]]:
-        """Yield (unit, reason) of units that BOINC gave up; the reason says how each instance ended, if still known."""
+    def given_up(self) -> Iterator[GivenUp]:
+        """Yield the units that BOINC gave up; the reason says how each instance ended, if still known."""
         for path in _files(self._spool.inbox, ".failed"):
             try:
                 workunit, reason = self._said(path)
             except OSError as error:
                 log.error("%s cannot read %s (%s); make it readable for this account", STEP, path, error)
                 continue
-            unit = unit_of_workunit(workunit) if workunit else None
-            if workunit is None or unit is None:
+            ours = unit_and_attempt(workunit) if workunit else None
+            if workunit is None or ours is None:
                 log.error("%s gave up an unknown work unit (%s): %s", STEP, path.name, reason)
                 path.unlink(missing_ok=True)
                 continue
             details = self.database.failures_of(workunit)
-            yield unit, f"BOINC gave up {workunit}: {reason}" + (f"; {details}" if details else "")
+            unit, attempt = ours
+            yield GivenUp(unit, f"BOINC gave up {workunit}: {reason}" + (f"; {details}" if details else ""), attempt)
             path.unlink(missing_ok=True)  # recorded by now; `discard` would not find a file named by id
 
     def _said(self, path: Path) -> tuple[str | None, str]:

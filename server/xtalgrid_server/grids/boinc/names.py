@@ -31,8 +31,13 @@ def workunit_name(unit: str, attempt: int) -> str:
 
 def unit_of_workunit(name: str) -> str | None:
     """Return the unit of a work unit in BOINC, or None if it is not ours."""
+    return unit[0] if (unit := unit_and_attempt(name)) else None
+
+
+def unit_and_attempt(name: str) -> tuple[str, int] | None:
+    """Return the unit of a work unit in BOINC and the attempt at it, or None if it is not ours."""
     match = _WORKUNIT.fullmatch(name)
-    return match["unit"] if match else None
+    return (match["unit"], int(match["attempt"])) if match else None
 
 
 def unit_of_output(path: Path) -> str | None:

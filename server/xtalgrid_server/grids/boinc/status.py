@@ -80,7 +80,7 @@ def lost_units(ledger: Ledger, grid: BoincGrid) -> list[str]:
     """
     sent = ledger.units.attempts("sent")
     done = grid.database.assimilated()
-    waiting = grid.waiting()
+    waiting = grid.waiting({unit: attempt for unit, (_, attempt) in sent.items()})
     missing = [u for u, (_, attempt) in sent.items() if workunit_name(u, attempt) in done and u not in waiting]
     still = ledger.units.attempts("sent") if missing else {}  # without those assimilated in the meantime
     return [unit for unit in missing if unit in still]

@@ -36,13 +36,13 @@ _BELOW_ALL = -2
 """Below all ids of inspections."""
 _HIGHEST = 2**63 - 1
 """The highest id that is used, as `rows` has it."""
-_ESCAPE = "\\"
+ESCAPE = "\\"
 
 
 def like_pattern(wildcards: str) -> str:
     """Convert the wildcards ``*`` and ``?`` to those of LIKE, and escape ``_``, ``%`` and backslashes."""
-    for special in (_ESCAPE, "%", "_"):
-        wildcards = wildcards.replace(special, _ESCAPE + special)
+    for special in (ESCAPE, "%", "_"):
+        wildcards = wildcards.replace(special, ESCAPE + special)
     return wildcards.replace("*", "%").replace("?", "_")
 
 
@@ -249,7 +249,7 @@ class ImagerDatabase(Connections):
         inspections = self.tables.inspections
         is_barcode = inspections.c.barcodeid == barcode
         if found_type(inspections.c.barcodeid) == EXPECTED:  # blanks may have been entered behind it
-            is_barcode |= inspections.c.barcodeid.like(like_pattern(barcode) + " %", escape=_ESCAPE)
+            is_barcode |= inspections.c.barcodeid.like(like_pattern(barcode) + " %", escape=ESCAPE)
         statement = (
             self._select_fitting(unusable=True)
             .where(is_barcode)
@@ -265,7 +265,7 @@ class ImagerDatabase(Connections):
         """Select the matching images, with `unusable` also those whose name no pattern can match."""
         name = self.tables.images.c.imagename
         text = trimmed(name)
-        ours = [text.not_like(like_pattern(p), escape=_ESCAPE) for p in self._settings.exclude]
+        ours = [text.not_like(like_pattern(p), escape=ESCAPE) for p in self._settings.exclude]
         fitting = [_fits(name, self._settings.patterns), *ours]
         return self._select_images().where(*[sa.and_(*fitting) | is_no_text(name)] if unusable else fitting)
 
@@ -517,7 +517,7 @@ class ImagerDatabase(Connections):
 def _fits(name: sa.ColumnElement[Any], patterns: Sequence[str]) -> sa.ColumnElement[bool]:
     """Return the condition that an image's name matches one of the patterns."""
     text = trimmed(name)
-    return sa.or_(*(text.like(like_pattern(p), escape=_ESCAPE) for p in patterns)) if patterns else NEVER
+    return sa.or_(*(text.like(like_pattern(p), escape=ESCAPE) for p in patterns)) if patterns else NEVER
 
 
 def _later(columns: tuple[Any, Any], moment: Moment) -> sa.ColumnElement[bool]:

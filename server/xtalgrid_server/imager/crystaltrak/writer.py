@@ -15,7 +15,7 @@ from ...domain.images import ScoreRow
 from ...storage.engines import chunks
 from .tables import CrystalTrak, is_name, named
 
-Autoscore = tuple[float | None, float | None, int | None]
+Autoscore = tuple[float | None, float | None, int | float | None]
 """Probabilities of a crystal and of a clear drop, 0..1, and the good/bad score: 0 good, 1 empty, 2 faulty."""
 
 
@@ -102,7 +102,8 @@ class ScoreWriter:
         autoscores: dict[int, Autoscore] = {}
         for part in chunks(inspect_ids):
             for row in self._execute(self._statements.autoscores(part)):
-                autoscores[int(row.inspectid)] = (row.xtal_rank_score, row.xtal_clear_score, row.xtal_good_bad_score)
+                rank, clear, good_bad = row.xtal_rank_score, row.xtal_clear_score, row.xtal_good_bad_score
+                autoscores[int(row.inspectid)] = _number(rank), _number(clear), _number(good_bad)
         return autoscores
 
     def set_autoscores(self, scores: Mapping[int, Autoscore | None]) -> None:
@@ -161,6 +162,13 @@ class _Statements:
     def delete_autoscores(self, inspect_ids: Sequence[int]) -> sa.Delete:
         table = self._tables.autoscores
         return table.delete().where(table.c.inspectid.in_(inspect_ids))
+
+
+def _number(value: Any) -> float | int | None:
+    """Return a number of whatever type: a lab's columns may give decimals, which an undo could not read back."""
+    if value is None:
+        return None
+    return int(value) if value == int(value) else float(value)
 
 
 def _values(row: NewScore, by: str) -> dict[str, Any]:

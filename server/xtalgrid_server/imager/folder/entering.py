@@ -47,6 +47,8 @@ class Imported:
         Images entered.
     rejected
         File → why it could not be entered.
+    postponed
+        Those of them that could not be read or stored, as on a full disk; they may be when they are tried again.
     doubles
         Files with the same stem as one that was entered.
     passed_over
@@ -65,6 +67,7 @@ class Imported:
 
     entered: list[ImageRow] = field(default_factory=list)
     rejected: dict[Path, str] = field(default_factory=dict)
+    postponed: set[Path] = field(default_factory=set)
     doubles: list[Path] = field(default_factory=list)
     passed_over: Counter[str] = field(default_factory=Counter)
     waiting: list[Path] = field(default_factory=list)
@@ -369,6 +372,8 @@ class _Entering:
 
     def _reject(self, file: Path, reason: FailureReason, why: str) -> None:
         self._result.rejected[file] = why
+        if reason in (FailureReason.UNREADABLE_FILE, FailureReason.MISSING_FILE):
+            self._result.postponed.add(file)
         self._failures.add(readable(str(file.absolute())), STEP, reason, readable(why))
 
 
@@ -483,7 +488,11 @@ def _link(config: Config, file: Path, target: Path, copy: bool, copies: Copies) 
             raise OSError("a copy is wanted")
         temporary.symlink_to(file.absolute())
     except OSError:
-        with open_original(config, file) as original, temporary.open("xb") as made:
-            shutil.copyfileobj(original, made)
+        try:
+            with open_original(config, file) as original, temporary.open("xb") as made:
+                shutil.copyfileobj(original, made)
+        except OSError:
+            temporary.unlink(missing_ok=True)  # a part of it would fill a full disk for ever
+            raise
         copies.add(target, file)
     temporary.replace(target)  # and a link to a file that was moved

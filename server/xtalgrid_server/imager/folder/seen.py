@@ -17,8 +17,8 @@ from xtalgrid_core.files import readable
 from ...storage.engines import chunks
 from ..crystaltrak.database import ImagerDatabase
 
-State = Literal["waiting", "entered", "changing", "rejected", "failed", "double"]
-_UNDONE = ("waiting", "changing", "rejected", "failed", "double")
+State = Literal["waiting", "entered", "changing", "rejected", "postponed", "failed", "double"]
+_UNDONE = ("waiting", "changing", "rejected", "postponed", "failed", "double")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,8 @@ class Seen:
         When it was first seen with this size and modification time, in seconds since 1970.
     state
         ``waiting`` until it is complete, then what became of it; ``double``: another file has the same stem;
-        ``changing``: it was entered, has changed since, and is not complete.
+        ``changing``: it was entered, has changed since, and is not complete; ``postponed``: it could not be read or
+        stored at `since`, and is tried again.
     """
 
     folder: str
@@ -52,7 +53,7 @@ class Seen:
 
 
 class SeenFiles:
-    """Table of the files seen."""
+    """Table of the files seen, and of the settings by which each watched folder's files were read last."""
 
     def __init__(self, database: ImagerDatabase) -> None:
         self._database = database
@@ -66,6 +67,12 @@ class SeenFiles:
             sa.Column("first", sa.Float, nullable=False),
             sa.Column("since", sa.Float, nullable=False),
             sa.Column("state", sa.String(10), nullable=False),
+        )
+        self._settings = sa.Table(
+            "xtalgrid_folder_settings",
+            sa.MetaData(),
+            sa.Column("folder", sa.String(4096), primary_key=True),
+            sa.Column("settings", sa.String(64), nullable=False),
         )
 
     def of_folders(self, folders: Sequence[str]) -> dict[tuple[str, str], Seen]:
@@ -94,6 +101,21 @@ class SeenFiles:
         below = self._table.c.folder.startswith(f"{folder}{os.sep}", autoescape=True)
         first = self._table.select().where(sa.or_(self._table.c.folder == folder, below)).limit(1)
         return bool(_read(self._database, first))
+
+    def try_rejected(self, folder: str, settings: str) -> None:
+        """Let what was rejected in a folder and its subfolders wait again if the settings were others then."""
+        table, known = self._table, self._settings
+        before = known.select().where(known.c.folder == folder)
+        if [row.settings for row in _read(self._database, before)] == [settings]:
+            return
+        below = sa.or_(table.c.folder == folder, table.c.folder.startswith(f"{folder}{os.sep}", autoescape=True))
+        again = table.update().where(table.c.state == "rejected", below).values(state="waiting")
+        with self._database.transaction() as connection:
+            table.create(connection, checkfirst=True)
+            known.create(connection, checkfirst=True)
+            connection.execute(again)
+            connection.execute(known.delete().where(known.c.folder == folder))
+            connection.execute(known.insert().values(folder=folder, settings=settings))
 
     def forget(self, files: Sequence[Seen]) -> None:
         """Remove the records of files that are gone."""

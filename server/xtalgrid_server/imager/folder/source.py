@@ -2,17 +2,22 @@
 
 A file is complete if its size and modification time were the same at two scans `import.settle_s` apart and its format's
 end marker is there. A file without an end marker waits for up to `import.give_up_hours`; then it is recorded as failed,
-until it changes. A file that cannot be read, named or linked is recorded as failed and does not affect the others.
+until it changes. A file that cannot be read, named or linked is recorded as failed and does not affect the others. What
+could not be read or linked, as on a full disk, is tried again after `_AGAIN_S`; what could not be named, when a setting
+has changed.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+
+import msgspec
 
 from xtalgrid_core.errors import ConfigError, FailureReason, ImageError
 from xtalgrid_core.files import readable
@@ -32,6 +37,7 @@ from .listing import DEAD_LINK, EMPTY, NOT_SCORED, SECOND_FORMAT, UNREADABLE, Li
 from .seen import OtherFiles, Seen, SeenFiles, State
 
 _BATCH = 1000
+_AGAIN_S = 600.0
 
 
 class FolderSource(EmbeddedSource):
@@ -79,6 +85,8 @@ class FolderSource(EmbeddedSource):
         self._convention = convention_of(config, names or config.import_.names)
         self._copy, self._clock, self._pause = copy, clock, pause
         self._seen = SeenFiles(database)
+        read_by = (config.import_, names, config.imager.linked_folders, config.imager.light)
+        self._settings = hashlib.sha256(msgspec.json.encode(read_by)).hexdigest()
         self._has_compared = False
 
     def refresh(self) -> list[ImageRow]:
@@ -114,6 +122,7 @@ class FolderSource(EmbeddedSource):
             if OtherFiles(self._database).keep(root, imported.passed_over, recursive=True):
                 log.warning("imager.folder: nothing is in %s, where images were; is its share mounted?", self._folder)
             return imported
+        self._seen.try_rejected(root, self._settings)
         for folders in _batches(walk(self._folder, own=own_folders(self._config, self._folder))):
             self._scan_folders(folders, imported, visited)
         if UNREADABLE not in imported.passed_over:
@@ -167,7 +176,7 @@ class FolderSource(EmbeddedSource):
                     continue
                 if self._convention is not None and self._convention.passes_over(path):
                     imported.passed_over[NOT_SCORED.format(path.suffix.lower())] += 1
-                elif seen.state not in ("waiting", "changing"):
+                elif seen.state not in ("waiting", "changing") and not self._is_due(seen):
                     imported.passed_over[SECOND_FORMAT] += seen.state == "double"
                 elif stems.get(path.stem, path.name) != path.name:
                     changed.append(replace(seen, state="double"))
@@ -198,9 +207,18 @@ class FolderSource(EmbeddedSource):
         states: dict[Path, State] = {
             path: "rejected" if path in imported.rejected else "entered" for path in ready if path not in waiting
         }
-        changed += [replace(ready[path], state=state) for path, state in states.items()]
+        states |= dict.fromkeys(imported.postponed & states.keys(), "postponed")
+        now = self._clock()
+        changed += [
+            replace(ready[path], state=state, since=now if state == "postponed" else ready[path].since)
+            for path, state in states.items()
+        ]
         visited.update(seen.folder for seen in changed)
         self._seen.keep(changed)
+
+    def _is_due(self, seen: Seen) -> bool:
+        """Tell whether to try a file again that could not be read or stored; this computer's clock may be set back."""
+        return seen.state == "postponed" and not 0 <= self._clock() - seen.since < _AGAIN_S
 
     def _wait_or_give_up(self, path: Path, seen: Seen, why: str, imported: Imported) -> list[Seen]:
         """Note an incomplete file as waiting, or after `import.give_up_hours` as failed; return what changed."""

@@ -14,7 +14,7 @@ from xtalgrid_core.errors import ImageError
 
 from ...config import Config
 from ...config.sections import Plate
-from ...domain.images import ImageRow
+from ...domain.images import ImageRow, earlier
 from ...domain.light import Light, light_in
 from ...storage.engines import chunks
 from ..source import image_path
@@ -25,6 +25,7 @@ from .plates import COLUMNS, plate_format, well_at
 
 _NEAR = timedelta(hours=1)
 """How far the times of one inspection may differ between two databases; no plate is inspected twice in it."""
+_LAST = datetime(9999, 12, 31)  # noqa: DTZ001  imagers' dates are naive local time
 
 
 def find_images(
@@ -98,7 +99,9 @@ def _of_plates(connection: sa.Connection, barcodes: Iterable[str], times: Sequen
         INSPECTED.label("inspected"),
         *COLUMNS,
     )
-    statement = images_joined(columns).where(INSPECTED.between(min(times) - _NEAR, max(times) + _NEAR))
+    last = max(times)
+    until = last + min(_NEAR, _LAST - last)
+    statement = images_joined(columns).where(INSPECTED.between(earlier(min(times), _NEAR), until))
     for part in chunks(sorted(barcodes)):
         for row in connection.execute(statement.where(t.containers.c.barcode.in_(part))):
             plates[row.barcode].append(row)

@@ -23,6 +23,8 @@ _BYTES_OF_BARCODE, _BYTES_OF_NAME = 30, 200
 
 INSPECTED = sa.func.coalesce(t.inspections.c.blTimeStamp, t.inspections.c.completedTimeStamp)
 """When an inspection began, or ended."""
+_ZEROS = datetime(1000, 1, 1)  # noqa: DTZ001  imagers' dates are naive local time
+"""MySQL's first date, but for 0000-00-00, which stands for none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,11 @@ class IspybImage:
     barcode: str
     inspection: int
     well: Well
+
+
+def has_time(at: object) -> bool:
+    """Tell whether a row has a time: of MySQL's 0000-00-00, its driver makes a text."""
+    return isinstance(at, datetime)
 
 
 def images_joined(columns: Sequence[Any]) -> sa.Select[Any]:
@@ -89,7 +96,10 @@ def _select(config: Config) -> sa.Select[Any]:
     )
     since = config.imager.ispyb.since
     statement = images_joined(columns)
-    return statement.where(datetime.fromisoformat(since) <= INSPECTED) if since else statement
+    taken = sa.func.coalesce(INSPECTED, t.images.c.blTimeStamp)  # as `inspections_of` dates them
+    # What has no time may be old or new: it is read, and named as what can't be used.
+    has_none = taken.is_(None) | (taken < _ZEROS)
+    return statement.where((datetime.fromisoformat(since) <= taken) | has_none) if since else statement
 
 
 def convert(config: Config, row: Any) -> IspybImage:
@@ -118,7 +128,10 @@ def convert(config: Config, row: Any) -> IspybImage:
 
 
 def inspections_of(connection: sa.Connection, containers: Iterable[int]) -> Mapping[int, list[IspybInspection]]:
-    """Return the inspections with images of these containers, by container, in order of time; none without it."""
+    """Return the inspections with images of these containers, by container, in order of time; none without it.
+
+    MySQL's date of zeros is none.
+    """
     at = sa.func.coalesce(INSPECTED, sa.func.min(t.images.c.blTimeStamp)).label("at")
     columns = (
         t.inspections.c.containerInspectionId,
@@ -139,7 +152,7 @@ def inspections_of(connection: sa.Connection, containers: Iterable[int]) -> Mapp
     found: dict[int, list[IspybInspection]] = {}
     for part in chunks(sorted(containers)):
         for row in connection.execute(statement.where(t.inspections.c.containerId.in_(part))):
-            if row.at is not None:
+            if has_time(row.at):
                 one = IspybInspection(row.containerInspectionId, (row.barcode or "").strip(), row.name or "", row.at)
                 found.setdefault(row.containerId, []).append(one)
     return found

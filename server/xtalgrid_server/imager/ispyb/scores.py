@@ -18,7 +18,7 @@ from ...domain.wells import Well
 from . import tables as t
 from .auto_scores import classes_of, read_four
 from .connection import Ispyb
-from .images import INSPECTED, PAGE, images_joined
+from .images import INSPECTED, PAGE, has_time, images_joined
 from .plates import COLUMNS, plate_format, well_at
 
 
@@ -131,4 +131,5 @@ def _converted(config: Config, row: Any, word: str, changed: datetime | None, fo
     barcode = (row.barcode or "").strip()
     light = row.light or ""
     other_light = "" if light_in(light) in (None, Light.VISIBLE) else light
-    return ScoredImage(row.blSampleImageId, barcode, well, problem, row.inspected, other_light, word, changed, four)
+    inspected, changed = (at if has_time(at) else None for at in (row.inspected, changed))
+    return ScoredImage(row.blSampleImageId, barcode, well, problem, inspected, other_light, word, changed, four)

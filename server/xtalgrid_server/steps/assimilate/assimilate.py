@@ -54,8 +54,11 @@ def assimilate(config: Config, ledger: Ledger, grid: Grid) -> Assimilated:
         log.warning("%s result of %s refused: %s", STEP, refused.unit, refused.reason)
         done.refused += 1
         grid.forget_refused(refused)
-    for name, reason in grid.given_up():
+    for name, reason, attempt in grid.given_up():
         unit = ledger.units.named(name)
+        if unit is not None and attempt is not None and attempt != (now := ledger.units.attempt(unit)):
+            log.warning("%s %s: %s; that was attempt %d, and this is %d", STEP, name, reason, attempt, now)
+            continue  # what came of it stays, and so does what the present attempt needs
         if unit is not None and unit.state not in ("returned", "failed"):
             ledger.units.fail(unit, reason)
             done.failed_units += 1
