@@ -88,7 +88,7 @@ def main() -> None:
     )
     parser.add_argument("--jobs", type=int, default=1, help="number of worker processes (default 1)")
     arguments = parser.parse_args()
-    paths = image_files(arguments.images, SUFFIXES, "_ART.jpg")
+    paths, _ = image_files(arguments.images, SUFFIXES, "_ART.jpg")
     if not paths:
         sys.exit("no images found; give image files, or folders of them")
     more = ["--weights", str(arguments.weights)] if arguments.weights else []

@@ -59,7 +59,7 @@ def main() -> None:
     for name in ("variant", "second_opinion"):
         if value := getattr(arguments, name):
             more += [f"--{name.replace('_', '-')}", value]
-    paths = image_files(arguments.images, SUFFIXES, "_ART.jpg")
+    paths, _ = image_files(arguments.images, SUFFIXES, "_ART.jpg")
     with tempfile.TemporaryDirectory() as scratch:
         here = scored(paths, Path(scratch) / "here", more, [])
         print(f"{len(here)} of {len(paths)} images scored here")

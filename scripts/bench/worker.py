@@ -273,7 +273,7 @@ def main() -> None:
     processes = {way: list(map(str, [*common, "--variant", way[-4:]])) for way in (FP32, INT8) if way in ways}
     folders = [arguments.weights, *([arguments.marco] if arguments.marco else [])]
     with tempfile.TemporaryDirectory() as scratch:
-        paths = image_files([arguments.folder], SUFFIXES, "_ART.jpg") if arguments.folder else []
+        paths = image_files([arguments.folder], SUFFIXES, "_ART.jpg")[0] if arguments.folder else []
         paths = paths[:: max(len(paths) // arguments.images, 1)][: arguments.images]
         paths = paths or render(Path(scratch), arguments.images)
         blank = Path(scratch) / "blank.png"
