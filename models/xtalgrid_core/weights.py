@@ -30,6 +30,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from .chops import CHOP
 from .combination import Combination
 from .decision import Calibration
 from .errors import BrokenModel, ConfigError, UnknownModel
@@ -86,19 +87,23 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
     """For int8 weights, the SHA-256 of the fp32 weights they were made from."""
 
 
-Schema = Literal[1, 2]
-"""2: a pooling may be for chops of several sizes (`Pooling.chop_sizes`), which readers of 1 would ignore."""
-
-SCHEMA: Schema = 2
-"""Version in which manifests are written."""
-
-
 class WeightsManifest(msgspec.Struct, frozen=True, kw_only=True):
-    """Content of ``manifest.json``; `default` names one model for each role by its SHA-256."""
+    """Content of ``manifest.json``; `default` names one model for each role by its SHA-256; see `manifest_of`."""
 
-    schema: Schema
+    schema: Literal[1, 2]
     default: Mapping[Role, str]
     models: tuple[ModelEntry, ...]
+
+
+def manifest_of(default: Mapping[Role, str], models: Iterable[ModelEntry]) -> WeightsManifest:
+    """Return a manifest that lists models.
+
+    It has schema 2 if a pooling is for chops of other sizes than `CHOP`: readers of 1, such as older workers, would
+    ignore that (docs/decisions/0043-chops-of-two-sizes.md). They refuse 2, and go on to read what has none of these.
+    """
+    models = tuple(models)
+    has_sizes = any(model.pooling is not None and model.pooling.chop_sizes != (CHOP,) for model in models)
+    return WeightsManifest(schema=2 if has_sizes else 1, default=default, models=models)
 
 
 def read_manifest(folder: Path = PACKAGED) -> WeightsManifest:

@@ -24,12 +24,12 @@ from xtalgrid_core.images import SEGMENTER_SIDE
 from xtalgrid_core.outcomes import CLASSES, GROUP_CLASSES, Group
 from xtalgrid_core.weights import (
     MANIFEST,
-    SCHEMA,
     ModelEntry,
     Role,
     Variant,
     WeightsManifest,
     find_model,
+    manifest_of,
     read_manifest,
 )
 
@@ -248,7 +248,7 @@ def _make(
             default[entry.role] = entry.sha256
     made_here = {entry.sha256 for entry in entries}
     sent = [entry for entry in before if entry.file == f"{entry.sha256}.onnx" and entry.sha256 not in made_here]
-    return WeightsManifest(schema=SCHEMA, default=default, models=(*entries, *sent)), before
+    return manifest_of(default, (*entries, *sent)), before
 
 
 def _quantize_trained(state: Path, origin: str, int8: Path, data: Path) -> None:

@@ -291,7 +291,7 @@ def test_a_trained_state_is_pooled_as_the_weights_own_classifier(
 ) -> None:
     networks, net = loaded
     save_trained(tmp_path / "state.pt", net, "squeezenet1.1", {})
-    started, _ = load(Settings(), tmp_path / "state.pt")
+    started, _ = load(Settings(variant="fp32"), tmp_path / "state.pt")
     assert started.pooling is not None
     assert started.pooling == networks.pooling
     assert started.calibration == networks.calibration

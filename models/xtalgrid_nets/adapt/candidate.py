@@ -22,12 +22,11 @@ from xtalgrid_core.possible import PossibleGroups
 from xtalgrid_core.weights import (
     MANIFEST,
     PACKAGED,
-    SCHEMA,
     Role,
     Variant,
-    WeightsManifest,
     default_models,
     find_model,
+    manifest_of,
     named_by_decision,
 )
 
@@ -94,7 +93,7 @@ def write_candidate(
         write_atomically(out / entry.file, data)
         entries.append(entry)
     default = {entry.role: entry.sha256 for entry in entries}
-    manifest = WeightsManifest(schema=SCHEMA, default=default, models=tuple(entries))
+    manifest = manifest_of(default, entries)
     write_atomically(out / MANIFEST, msgspec.json.encode(manifest))
 
 

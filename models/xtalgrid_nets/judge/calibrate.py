@@ -25,11 +25,10 @@ from xtalgrid_core.possible import PossibleGroups
 from xtalgrid_core.weights import (
     MANIFEST,
     PACKAGED,
-    SCHEMA,
     Variant,
-    WeightsManifest,
     default_models,
     find_model,
+    manifest_of,
     named_by_decision,
     no_pooling,
     read_manifest,
@@ -238,7 +237,7 @@ def write(
         for model in manifest.models
     )
     default = {role: origins.get(sha256, sha256) for role, sha256 in manifest.default.items()}
-    changed = WeightsManifest(schema=SCHEMA, default=default, models=models)
+    changed = manifest_of(default, models)
     write_atomically(folder / new.file, data)
     write_atomically(folder / MANIFEST, msgspec.json.format(msgspec.json.encode(changed), indent=2) + b"\n")
 

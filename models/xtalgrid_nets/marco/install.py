@@ -16,7 +16,7 @@ import msgspec
 from xtalgrid_core.combination import Combination
 from xtalgrid_core.errors import ModelError
 from xtalgrid_core.files import write_atomically
-from xtalgrid_core.weights import MANIFEST, SCHEMA, ModelEntry, Role, Variant, WeightsManifest, read_manifest
+from xtalgrid_core.weights import MANIFEST, ModelEntry, Role, Variant, WeightsManifest, manifest_of, read_manifest
 
 from . import convert
 
@@ -71,7 +71,7 @@ def install(folder: Path, wheel: Path | None = None) -> WeightsManifest:
     write_atomically(folder / "LICENSE", parts[_LICENCE])
     for name in (_CARD, "NOTICE"):
         write_atomically(folder / name, (Path(__file__).parent / name).read_bytes())
-    manifest = WeightsManifest(schema=SCHEMA, default={ROLE: IDS["fp32"]}, models=tuple(map(_entry, networks)))
+    manifest = manifest_of({ROLE: IDS["fp32"]}, map(_entry, networks))
     write_atomically(folder / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
     return manifest
 

@@ -19,12 +19,11 @@ from xtalgrid_core.options import Options
 from xtalgrid_core.weights import (
     MANIFEST,
     PACKAGED,
-    SCHEMA,
     SECOND_OPINION,
     ModelEntry,
     Role,
-    WeightsManifest,
     find_model,
+    manifest_of,
     read_manifest,
 )
 
@@ -156,5 +155,5 @@ def _keep(path: Path, data: bytes) -> None:
 
 
 def _write_manifest(config: Config, models: Iterable[ModelEntry], pair: Pair) -> None:
-    manifest = WeightsManifest(schema=SCHEMA, default=dict(zip(ROLES, pair, strict=True)), models=tuple(models))
+    manifest = manifest_of(dict(zip(ROLES, pair, strict=True)), models)
     write_atomically(config.weights / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import missing
-from xtalgrid_core.weights import MANIFEST, PACKAGED
+from xtalgrid_core.weights import MANIFEST
 
 RELEASE = "3854630b0d023ab59ab3f533d9c09c952bafb562"
 """The last commit of version 0.1.0, which labs run; `recorded/` was made with it."""
@@ -83,10 +83,10 @@ def as_release(release: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def all_weights(release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The small networks, today's packaged weights and the release's, in one folder: each worker packages its own."""
+    """The small networks and the release's weights in one folder. Today's worker brings its own besides."""
     folder = tmp_path_factory.mktemp("weights")
     models = {}
-    for given in (WEIGHTS, PACKAGED, release / "xtalgrid_core" / "weights"):
+    for given in (WEIGHTS, release / "xtalgrid_core" / "weights"):
         for entry in json.loads((given / MANIFEST).read_bytes())["models"]:
             name = f"{entry['sha256']}.onnx"
             shutil.copy(given / entry["file"], folder / name)

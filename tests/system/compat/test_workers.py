@@ -11,11 +11,13 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from xtalgrid_core import wire
 from xtalgrid_core.outcomes import Outcome
-from xtalgrid_core.weights import MANIFEST, PACKAGED
+from xtalgrid_core.weights import MANIFEST, PACKAGED, find_model
+from xtalgrid_core.weights import manifest_of as manifest_of_weights
 from xtalgrid_server.cli import boinc_hooks as hooks
 from xtalgrid_server.config import load
 from xtalgrid_server.grids.boinc.weights import weight_files
@@ -105,7 +107,7 @@ class TodaysUnit:
         return self.folder.parents[2] / f"{self.folder.name}.1_{number}_r1{number}_0"
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=[kind for kind in KINDS if kind != "production"])
 def unit(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TodaysUnit:
     made = TodaysUnit(tmp_path, request.param)
     monkeypatch.setenv("XTALGRID_CONFIG", str(made.config.file))
@@ -142,6 +144,34 @@ def test_an_old_worker_takes_the_weights_that_a_new_server_sends_beside_a_unit(
     shutil.copy(slot / wire.RESULT_FILE, unit.folder / "result.json")
     with System(unit.config) as system:
         assert system.assimilate().scores == unit.wells
+
+
+def test_an_old_worker_refuses_chops_of_two_sizes(tmp_path: Path, as_release: dict[str, str]) -> None:
+    """It would pool those of one size, and give another score the same name; a host that is new takes them."""
+    made = TodaysUnit(tmp_path, "production")
+    options = wire.decode_manifest(manifest_of(made.zip)).options
+    slot = tmp_path / "slot"
+    slot.mkdir()
+    shutil.copy(made.zip, slot / wire.UNIT_FILE)
+    command = [sys.executable, "-m", "xtalgrid_worker.cli", "boinc"]
+    done = subprocess.run(command, cwd=slot, env=as_release, capture_output=True, text=True, timeout=200)
+    assert done.returncode != 0
+    assert "unknown model" in done.stderr, "the default weights are not sent"
+    entries = [
+        msgspec.structs.replace(entry, file=f"{sha256}.onnx")
+        for sha256, role in ((options.segmenter, "segmenter"), (options.classifier, "classifier"))
+        for entry, data in (find_model(sha256, role),)
+        if (slot / f"{sha256}.onnx").write_bytes(data)
+    ]
+    default = {entry.role: entry.sha256 for entry in entries}
+    (slot / wire.WEIGHTS_FILE).write_bytes(msgspec.json.encode(manifest_of_weights(default, entries)))
+    done = subprocess.run(command, cwd=slot, env=as_release, capture_output=True, text=True, timeout=200)
+    assert done.returncode != 0
+    assert "schema" in done.stderr
+    assert not (slot / wire.RESULT_FILE).exists()
+    done = subprocess.run(command, cwd=slot, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    assert (slot / wire.RESULT_FILE).exists()
 
 
 # ---- a new worker and an old server ----------------------------------------------------------------------------------

@@ -13,7 +13,14 @@ import msgspec
 
 from xtalgrid_core import wire
 from xtalgrid_core.errors import UnknownModel
-from xtalgrid_core.weights import SCHEMA, SECOND_OPINION, ModelEntry, Role, WeightsManifest, default_models, find_model
+from xtalgrid_core.weights import (
+    SECOND_OPINION,
+    ModelEntry,
+    Role,
+    default_models,
+    find_model,
+    manifest_of,
+)
 
 from ...config import Config
 from ...storage.weights import ROLES, Pair
@@ -52,7 +59,7 @@ def weight_files(config: Config, pair: Pair, second_opinion: str | None = None) 
         name = f"{sha256}.onnx"
         entries.append(msgspec.structs.replace(entry, file=name, card=""))
         files.append(WeightFile(name, name, data))
-    listed = msgspec.json.encode(WeightsManifest(schema=SCHEMA, default=named, models=tuple(entries)))
+    listed = msgspec.json.encode(manifest_of(named, entries))
     digest = hashlib.sha256(listed).hexdigest()
     return (WeightFile(wire.WEIGHTS_FILE, f"xtalgrid_weights_{digest[:32]}.json", listed), *files)
 
