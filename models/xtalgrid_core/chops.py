@@ -36,7 +36,7 @@ class Box(NamedTuple):
 
     def scaled(self, factor: float) -> Box:
         """Scale the rectangle to an image `factor` times as large, rounded to pixels."""
-        return Box(*(round(value * factor) for value in self))
+        return self if factor == 1 else Box(*(round(value * factor) for value in self))
 
     def moved(self, rows: int, cols: int) -> Box:
         """Move the rectangle down by `rows` and right by `cols`."""

@@ -66,6 +66,15 @@ class Pooling(msgspec.Struct, frozen=True, omit_defaults=True):
         return np.asarray(odds / odds.sum())
 
 
+def rounded(weights: Floats, intercepts: Floats, chop_sizes: tuple[ChopSize, ...]) -> Pooling:
+    """Return the pooling with these weights, ``(4, FEATURES)``, and intercepts, ``(4,)``, to four decimals."""
+    return Pooling(
+        tuple(tuple(round(float(w), 4) for w in row) for row in weights),
+        tuple(round(float(i), 4) for i in intercepts),
+        chop_sizes,
+    )
+
+
 def without_drop(wells: int) -> Floats:
     """Return the probabilities of `SCORED_GROUPS` for so many wells without a drop, ``(N, 4)``: `other`, surely.
 

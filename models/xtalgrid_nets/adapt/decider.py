@@ -19,7 +19,7 @@ from xtalgrid_core.decision import pooled_group
 from xtalgrid_core.dense import softmax
 from xtalgrid_core.options import DEFAULTS
 from xtalgrid_core.outcomes import SCORED_GROUPS, Group
-from xtalgrid_core.pooling import FEATURES, ChopSize, Pooling, without_drop
+from xtalgrid_core.pooling import FEATURES, Pooling, rounded, without_drop
 
 Array = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -127,7 +127,7 @@ def shifted(start: Decider, wells: Wells, strength: float = 1.0) -> Decider:
         power = max(1 + float(moved[0]), 0.0)
         pooling = start.pooling
         weights, intercepts = power * np.array(pooling.weights), power * np.array(pooling.intercepts) + shifts
-        return Decider(_pooling(weights, intercepts, pooling.chop_sizes))
+        return Decider(rounded(weights, intercepts, pooling.chop_sizes))
     old = start.combination
     combination = Combination(
         round(max(old.ours + float(moved[0]), 0.0), 4),
@@ -167,7 +167,7 @@ def repooled(
     intercepts = np.array(start.pooling.intercepts) + moved[:, -1] - weights @ mean
     intercepts[CRYSTAL] -= fewer_crystals / power if power else 0.0
     weights = np.array(start.pooling.weights) + weights
-    return replace(start, pooling=_pooling(weights, intercepts, start.pooling.chop_sizes))
+    return replace(start, pooling=rounded(weights, intercepts, start.pooling.chop_sizes))
 
 
 def fit_near(offset: Array, design: Array, groups: Groups, weight: Array, precision: Array, steps: int = 50) -> Array:
@@ -223,11 +223,3 @@ def cross_entropy(logits: Array, groups: Groups) -> Array:
 
 def _logits(pooling: Pooling, drops: Array) -> Array:
     return np.asarray(drops @ np.array(pooling.weights).T + np.array(pooling.intercepts))
-
-
-def _pooling(weights: Array, intercepts: Array, chop_sizes: tuple[ChopSize, ...]) -> Pooling:
-    return Pooling(
-        tuple(tuple(round(float(w), 4) for w in row) for row in weights),
-        tuple(round(float(i), 4) for i in intercepts),
-        chop_sizes,
-    )

@@ -51,8 +51,8 @@ class Eyes:
             If it can't be read.
         """
         data = path.read_bytes()
-        o, sizes = self.options, self.networks.pooling.chop_sizes if self.networks.pooling else ()
-        made_of = f"{library()} {o.segmenter} {o.classifier} {sizes} {o.zoom} {o.second_opinion} {pixel_size_um}"
+        o = self.options  # the classifier's name stands for its pooling too
+        made_of = f"{library()} {o.segmenter} {o.classifier} {o.zoom} {o.second_opinion} {pixel_size_um}"
         kept = self.keep / f"{hashlib.sha256(made_of.encode() + data).hexdigest()[:32]}.npy"
         if not kept.is_file():
             self.keep.mkdir(parents=True, exist_ok=True)

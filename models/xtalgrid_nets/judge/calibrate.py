@@ -20,7 +20,7 @@ from xtalgrid_core.errors import ConfigError
 from xtalgrid_core.files import write_atomically
 from xtalgrid_core.options import DEFAULTS
 from xtalgrid_core.outcomes import SCORED_GROUPS, Group
-from xtalgrid_core.pooling import ChopSize, Pooling, features, group_sums, without_drop
+from xtalgrid_core.pooling import ChopSize, Pooling, features, group_sums, rounded, without_drop
 from xtalgrid_core.possible import PossibleGroups
 from xtalgrid_core.weights import (
     MANIFEST,
@@ -122,11 +122,7 @@ def fit_pooling(drops: Array, groups: Groups, chop_sizes: tuple[ChopSize, ...] =
     model = LogisticRegression(C=_STRONG, max_iter=5000).fit((drops - mean) / deviation, groups)
     weights = model.coef_ / deviation
     intercepts = model.intercept_ - weights @ mean
-    return Pooling(
-        tuple(tuple(round(float(w), 4) for w in row) for row in weights),
-        tuple(round(float(i), 4) for i in intercepts),
-        chop_sizes,
-    )
+    return rounded(weights, intercepts, chop_sizes)
 
 
 def calibrate(
